@@ -1,0 +1,38 @@
+package frame
+
+import (
+	"fmt"
+
+	"github.com/klauspost/compress/s2"
+)
+
+// MaxNative bounds the size of a decompressed block: far above what the caps
+// on frames allow, far below what would hurt a process.
+const MaxNative = 64 << 20
+
+// Pack appends the snappy block of a Native block to dst. Snappy and not the
+// denser s2 because readers exist in every language; the measured difference
+// is in docs/decisions/0001-frames.md.
+func Pack(dst, native []byte) []byte {
+	n := s2.MaxEncodedLen(len(native))
+	if cap(dst) < n {
+		dst = make([]byte, n)
+	}
+	return s2.EncodeSnappy(dst[:n], native)
+}
+
+// Unpack decompresses a frame body into dst's memory where it fits.
+func Unpack(dst, body []byte) ([]byte, error) {
+	n, err := s2.DecodedLen(body)
+	if err != nil || n > MaxNative {
+		return nil, fmt.Errorf("%w: snappy length of %d bytes (%v)", ErrDamaged, n, err)
+	}
+	if cap(dst) < n {
+		dst = make([]byte, n)
+	}
+	native, err := s2.Decode(dst[:n], body)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrDamaged, err)
+	}
+	return native, nil
+}
