@@ -1,0 +1,228 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/millrace/millrace/schemas/streams"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Sizes are the byte limits of the streams; RAW and ENRICHED are a shard's.
+type Sizes struct{ In, Raw, Enriched, Dead int64 }
+
+// Total is what all streams of an installation may take on disk.
+func (s Sizes) Total(shards int) int64 {
+	return s.In + s.Dead + int64(shards)*(s.Raw+s.Enriched)
+}
+
+// Plan is what an installation is created with. Shards cannot be changed
+// later.
+type Plan struct {
+	Shards   int
+	Replicas int
+	Sizes    Sizes
+	// MaxIn bounds one message of the NATS door: what a request may have.
+	MaxIn int32
+}
+
+// Installation is what the streams say about themselves.
+type Installation struct {
+	Names  Names
+	Shards int
+	// Incarnation names the life of the streams, in every token and derived id.
+	Incarnation uint64
+}
+
+const (
+	metaShards      = "millrace-shards"
+	metaIncarnation = "millrace-incarnation"
+)
+
+// ErrNotProvisioned says that the streams do not exist yet.
+var ErrNotProvisioned = errors.New("bus: the streams do not exist; run `millrace migrate`, or start a service that may create them")
+
+// Provision creates what is missing and changes sizes; what exists keeps its
+// shards and its incarnation. It may run in several processes at once.
+func Provision(ctx context.Context, js jetstream.JetStream, names Names, plan Plan) (Installation, error) {
+	if plan.Shards == 0 {
+		plan.Shards = DefaultShards
+	}
+	inst, err := Open(ctx, js, names)
+	switch {
+	case errors.Is(err, ErrNotProvisioned):
+		inst = Installation{Names: names, Shards: plan.Shards, Incarnation: uint64(time.Now().UnixMilli())}
+	case err != nil:
+		return Installation{}, err
+	case inst.Shards != plan.Shards:
+		return Installation{}, fmt.Errorf("this installation has %d shards and cannot be given %d: shards are fixed for the life of the streams", inst.Shards, plan.Shards)
+	}
+	// RAW_0 first: who creates it decides shards and incarnation for all.
+	for shard := range inst.Shards {
+		for _, file := range []string{"raw.json", "enriched.json"} {
+			if err := ensure(ctx, js, &inst, file, shard, plan); err != nil {
+				return Installation{}, err
+			}
+		}
+	}
+	for _, file := range []string{"in.json", "ledger.json", "dead.json"} {
+		if err := ensure(ctx, js, &inst, file, 0, plan); err != nil {
+			return Installation{}, err
+		}
+	}
+	_, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+		Bucket: names.BucketLeases(), Description: "who works on which shard", History: 1, Replicas: max(plan.Replicas, 1),
+	})
+	if err != nil {
+		return Installation{}, fmt.Errorf("create bucket %s: %w", names.BucketLeases(), err)
+	}
+	if err := ensureConsumers(ctx, js, names); err != nil {
+		return Installation{}, err
+	}
+	return inst, nil
+}
+
+// Open reads what exists; ErrNotProvisioned when nothing does.
+func Open(ctx context.Context, js jetstream.JetStream, names Names) (Installation, error) {
+	s, err := js.Stream(ctx, names.StreamRaw(0))
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return Installation{}, fmt.Errorf("%w (no stream %s)", ErrNotProvisioned, names.StreamRaw(0))
+	}
+	if err != nil {
+		return Installation{}, fmt.Errorf("look up stream %s: %w", names.StreamRaw(0), err)
+	}
+	inst := Installation{Names: names}
+	if err := inst.readMetadata(s.CachedInfo().Config); err != nil {
+		return Installation{}, err
+	}
+	return inst, nil
+}
+
+func (i *Installation) readMetadata(cfg jetstream.StreamConfig) (err error) {
+	if i.Shards, err = strconv.Atoi(cfg.Metadata[metaShards]); err == nil {
+		i.Incarnation, err = strconv.ParseUint(cfg.Metadata[metaIncarnation], 10, 64)
+	}
+	if err != nil || i.Shards < 1 {
+		return fmt.Errorf("stream %s has no metadata %s and %s: it was not made by Millrace", cfg.Name, metaShards, metaIncarnation)
+	}
+	return nil
+}
+
+func ensure(ctx context.Context, js jetstream.JetStream, inst *Installation, file string, shard int, plan Plan) error {
+	want, err := configOf(inst, file, shard, plan)
+	if err != nil {
+		return err
+	}
+	have, err := js.Stream(ctx, want.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		have, err = js.CreateStream(ctx, want)
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // a twin was faster
+			have, err = js.Stream(ctx, want.Name)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("create stream %s: %w", want.Name, err)
+	}
+	cfg := have.CachedInfo().Config
+	if file == "raw.json" && shard == 0 {
+		shards := inst.Shards
+		if err := inst.readMetadata(cfg); err != nil {
+			return err
+		}
+		if inst.Shards != shards {
+			return fmt.Errorf("another process has just created %s with %d shards, not %d", want.Name, inst.Shards, shards)
+		}
+		if want, err = configOf(inst, file, shard, plan); err != nil {
+			return err
+		}
+	}
+	if err := sameNature(cfg, want); err != nil {
+		return err
+	}
+	if cfg.MaxBytes == want.MaxBytes && cfg.MaxMsgSize == want.MaxMsgSize && cfg.Replicas == want.Replicas {
+		return nil
+	}
+	want.Metadata = cfg.Metadata
+	if _, err := js.UpdateStream(ctx, want); err != nil {
+		return fmt.Errorf("resize stream %s to %d bytes: %w", want.Name, want.MaxBytes, err)
+	}
+	return nil
+}
+
+// sameNature refuses a stream that could forget or deny what Millrace needs.
+func sameNature(have, want jetstream.StreamConfig) error {
+	type nature struct {
+		retention jetstream.RetentionPolicy
+		discard   jetstream.DiscardPolicy
+		age       time.Duration
+		noDelete  bool
+		noPurge   bool
+		direct    bool
+	}
+	of := func(c jetstream.StreamConfig) nature {
+		return nature{c.Retention, c.Discard, c.MaxAge, c.DenyDelete, c.DenyPurge, c.AllowDirect}
+	}
+	if of(have) != of(want) {
+		return fmt.Errorf("stream %s has retention, discard, age or denials %+v, want %+v: change it back, or move its data away and delete it", have.Name, of(have), of(want))
+	}
+	if inc := have.Metadata[metaIncarnation]; inc != want.Metadata[metaIncarnation] {
+		return fmt.Errorf("stream %s is of incarnation %q, its neighbours of %q: a stream was recreated or restored alone", have.Name, inc, want.Metadata[metaIncarnation])
+	}
+	return nil
+}
+
+func configOf(inst *Installation, file string, shard int, plan Plan) (jetstream.StreamConfig, error) {
+	var cfg jetstream.StreamConfig
+	text, err := streams.Files.ReadFile(file)
+	if err == nil {
+		err = json.Unmarshal([]byte(strings.ReplaceAll(string(text), "{shard}", strconv.Itoa(shard))), &cfg)
+	}
+	if err != nil {
+		return cfg, fmt.Errorf("stream configuration %s: %w", file, err)
+	}
+	cfg.Name = inst.Names.stream(cfg.Name)
+	for i, s := range cfg.Subjects {
+		cfg.Subjects[i] = inst.Names.subject(s)
+	}
+	cfg.Replicas = max(plan.Replicas, 1)
+	cfg.Metadata = map[string]string{}
+	maps.Copy(cfg.Metadata, map[string]string{
+		metaShards:      strconv.Itoa(inst.Shards),
+		metaIncarnation: strconv.FormatUint(inst.Incarnation, 10),
+	})
+	switch file {
+	case "raw.json":
+		cfg.MaxBytes = plan.Sizes.Raw
+	case "enriched.json":
+		cfg.MaxBytes = plan.Sizes.Enriched
+	case "dead.json":
+		cfg.MaxBytes = plan.Sizes.Dead
+	case "in.json":
+		cfg.MaxBytes, cfg.MaxMsgSize = plan.Sizes.In, plan.MaxIn
+	}
+	return cfg, nil
+}
+
+func ensureConsumers(ctx context.Context, js jetstream.JetStream, names Names) error {
+	for stream, cfg := range map[string]jetstream.ConsumerConfig{
+		names.StreamIn(): {
+			Durable: names.DurableIngester(), AckPolicy: jetstream.AckExplicitPolicy,
+			AckWait: 30 * time.Second, MaxDeliver: -1, MaxAckPending: 1024,
+		},
+		names.StreamDead(): {
+			Durable: names.DurableDeadLetters(), AckPolicy: jetstream.AckExplicitPolicy,
+			AckWait: 30 * time.Second, MaxDeliver: -1, MaxAckPending: 20_000,
+		},
+	} {
+		if _, err := js.CreateOrUpdateConsumer(ctx, stream, cfg); err != nil {
+			return fmt.Errorf("create consumer %s of %s: %w", cfg.Durable, stream, err)
+		}
+	}
+	return nil
+}

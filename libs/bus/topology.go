@@ -1,0 +1,132 @@
+package bus
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// DefaultPrefix is the first token of every subject and, in upper case, the
+// first word of every stream.
+const DefaultPrefix = "millrace"
+
+// DefaultShards is the number of shards of a new installation.
+const DefaultShards = 4
+
+// Names derives every subject, stream and durable of one installation from its
+// prefix. Nothing else spells one.
+type Names struct{ Prefix string }
+
+// Validate says whether the prefix can be a subject token and a stream name.
+func (n Names) Validate() error {
+	if n.Prefix == "" || strings.ContainsAny(n.Prefix, ".*> \t$/\\") {
+		return fmt.Errorf("nats prefix %q: want one subject token of letters, digits, - and _", n.Prefix)
+	}
+	return nil
+}
+
+func (n Names) subject(tokens ...string) string {
+	return n.Prefix + "." + strings.Join(tokens, ".")
+}
+
+func (n Names) stream(name string) string { return strings.ToUpper(n.Prefix) + "_" + name }
+
+// In is where clients publish events of a source.
+func (n Names) In(source string) string { return n.subject("in", source) }
+
+// Raw is the subject of a shard's accepted frames.
+func (n Names) Raw(shard int) string { return n.subject("raw", strconv.Itoa(shard)) }
+
+// Enriched is the subject of a shard's enriched frames.
+func (n Names) Enriched(shard int) string { return n.subject("enriched", strconv.Itoa(shard)) }
+
+// Ledger is the subject of a shard's ledger records.
+func (n Names) Ledger(shard int) string { return n.subject("ledger", strconv.Itoa(shard)) }
+
+// LedgerAll matches the ledger subjects of all shards.
+func (n Names) LedgerAll() string { return n.subject("ledger", "*") }
+
+// Dead is the subject of one dead letter.
+func (n Names) Dead(shard int, stage, reason string) string {
+	return n.subject("dead", strconv.Itoa(shard), stage, reason)
+}
+
+// DeadOf matches the dead letters of a shard that a stage refused ("*": any).
+func (n Names) DeadOf(shard int, stage string) string {
+	return n.subject("dead", strconv.Itoa(shard), stage, "*")
+}
+
+// StreamIn is the stream behind the NATS door.
+func (n Names) StreamIn() string { return n.stream("IN") }
+
+// StreamRaw is the stream of a shard's accepted frames.
+func (n Names) StreamRaw(shard int) string { return n.stream("RAW_" + strconv.Itoa(shard)) }
+
+// StreamEnriched is the stream of a shard's enriched frames.
+func (n Names) StreamEnriched(shard int) string { return n.stream("ENRICHED_" + strconv.Itoa(shard)) }
+
+// StreamLedger is the stream of all ledger records.
+func (n Names) StreamLedger() string { return n.stream("LEDGER") }
+
+// StreamDead is the stream of dead letters.
+func (n Names) StreamDead() string { return n.stream("DEAD") }
+
+// BucketLeases is the KV bucket of the leases.
+func (n Names) BucketLeases() string { return n.stream("LEASES") }
+
+// KeyCrash is the key in that bucket under which a shard's enricher notes the
+// frame it began with, so that its successor can tell whether it died there.
+func (n Names) KeyCrash(shard int) string { return "enricher.crash." + strconv.Itoa(shard) }
+
+// DurableIngester is the consumer through which ingesters share IN.
+func (n Names) DurableIngester() string { return "ingester" }
+
+// DurableDeadLetters is the consumer that brings DEAD into ClickHouse.
+func (n Names) DurableDeadLetters() string { return "dead-letters" }
+
+// SourceOf is the source in a subject of the NATS door.
+func (n Names) SourceOf(subject string) string {
+	return strings.TrimPrefix(subject, n.subject("in", ""))
+}
+
+// ValidSource says whether a name can be a source: it is a token of subjects.
+func ValidSource(name string) error {
+	if name == "" || len(name) > 64 {
+		return fmt.Errorf("source %q: want 1 to 64 letters, digits, - and _", name)
+	}
+	for _, r := range name {
+		if (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_' {
+			return fmt.Errorf("source %q: %q is not a letter, digit, - or _", name, r)
+		}
+	}
+	return nil
+}
+
+// IncarnationOf is the incarnation that a stream was created in, 0 when it
+// names none.
+func IncarnationOf(cfg jetstream.StreamConfig) uint64 {
+	n, err := strconv.ParseUint(cfg.Metadata[metaIncarnation], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// Headers of frames and dead letters. Values are text.
+const (
+	HeaderCodec      = "Millrace-Codec"      // RAW, ENRICHED: frame.Codec
+	HeaderEvents     = "Millrace-Events"     // RAW: number of events
+	HeaderFrame      = "Millrace-Frame"      // RAW: random id of the frame
+	HeaderVerdict    = "Millrace-Verdict"    // ENRICHED: frame.Verdict as JSON
+	HeaderCheckpoint = "Millrace-Checkpoint" // ENRICHED: frame.Checkpoint as JSON
+
+	// Of dead letters; deadletter.go reads and writes them.
+	HeaderIdentity = "Millrace-Identity" // incarnation:shard:seq:idx
+	HeaderSource   = "Millrace-Source"
+	HeaderStage    = "Millrace-Stage"
+	HeaderReason   = "Millrace-Reason"
+	HeaderDetail   = "Millrace-Detail"   // one line
+	HeaderReceived = "Millrace-Received" // RFC 3339 with nanoseconds, RAW's timestamp
+)
