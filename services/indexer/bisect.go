@@ -1,0 +1,119 @@
+package indexer
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/event/frame"
+)
+
+// maxExcluded is how many rows of one block may be refused for their content.
+// More means that the table refuses nearly everything: then nothing is thrown
+// away and the shard waits for somebody to mend the table.
+const maxExcluded = 10_000
+
+// maxWhy bounds an error text that is kept.
+const maxWhy = 300
+
+// refused decides what an error of an insert means. An error of content sets
+// the poisoned rows apart: they are found against a probe table, so that
+// nothing is stored while looking, and named in the ledger before the rest is
+// sent again. Every other error is only handed back, to be tried again.
+func (c *committer) refused(ctx context.Context, rows *frame.Block, cause error) error {
+	if !isContent(cause) {
+		return cause
+	}
+	view := frame.NewView(frame.RowSchema)
+	if err := view.Parse(rows.AppendNative(nil)); err != nil {
+		return err
+	}
+	p := poison{store: c.store, view: view, why: map[string]int{}}
+	p.intent = *c.last.Open
+	for i, w := range p.intent.Whys {
+		p.why[w] = i
+	}
+	if err := p.search(ctx, 0, view.Rows()); err != nil {
+		return err
+	}
+	found := len(p.intent.Excluded) - len(c.last.Open.Excluded)
+	if found == 0 {
+		// What refuses is not a property of the row alone (a view behind the
+		// table, say): no event may die for it.
+		return fmt.Errorf("no single row is at fault: %w", cause)
+	}
+	c.metrics.poisoned.Add(float64(found))
+	c.log.Warn("rows that ClickHouse refuses become dead letters", "frames", frames(c.last.Open), "rows", found, "err", cause)
+	return c.append(ctx, &p.intent)
+}
+
+// poison looks for the rows of a view that a probe refuses.
+type poison struct {
+	store  store
+	view   *frame.View
+	intent bus.Intent
+	why    map[string]int
+}
+
+// search tests rows from..to and halves what is refused.
+func (p *poison) search(ctx context.Context, from, to int) error {
+	b := frame.NewBlock(frame.RowSchema)
+	for r := from; r < to; r++ {
+		b.AppendRow(p.view, r)
+	}
+	err := p.store.Probe(ctx, b)
+	switch {
+	case err == nil:
+		return nil
+	case !isContent(err):
+		return err
+	case to-from > 1:
+		mid := (from + to) / 2
+		if err := p.search(ctx, from, mid); err != nil {
+			return err
+		}
+		return p.search(ctx, mid, to)
+	case len(p.intent.Excluded) == maxExcluded:
+		return fmt.Errorf("more than %d rows of one block are refused; the shard waits until the table takes them: %v", maxExcluded, err)
+	}
+	text := whyText(err)
+	n, ok := p.why[text]
+	if !ok {
+		n = len(p.intent.Whys)
+		p.why[text] = n
+		p.intent.Whys = append(p.intent.Whys[:n:n], text)
+	}
+	excluded := p.intent.Excluded
+	p.intent.Excluded = append(excluded[:len(excluded):len(excluded)], bus.Exclusion{
+		Seq: p.view.U64(frame.ColSeq, from), Idx: p.view.U32(frame.ColIdx, from), Why: n,
+	})
+	return nil
+}
+
+// without is the block less the excluded rows; the same block if there are
+// none.
+func without(rows *frame.Block, excluded []bus.Exclusion) *frame.Block {
+	if len(excluded) == 0 {
+		return rows
+	}
+	out := map[place]struct{}{}
+	for _, e := range excluded {
+		out[place{e.Seq, e.Idx}] = struct{}{}
+	}
+	return absent(rows, out)
+}
+
+// absent is the rows that are not in the set.
+func absent(rows *frame.Block, present map[place]struct{}) *frame.Block {
+	view := frame.NewView(frame.RowSchema)
+	if err := view.Parse(rows.AppendNative(nil)); err != nil {
+		panic(fmt.Sprintf("indexer: a block that was just built cannot be read: %v", err))
+	}
+	b := frame.NewBlock(frame.RowSchema)
+	for r := range view.Rows() {
+		if _, ok := present[place{view.U64(frame.ColSeq, r), view.U32(frame.ColIdx, r)}]; !ok {
+			b.AppendRow(view, r)
+		}
+	}
+	return b
+}

@@ -1,0 +1,182 @@
+package indexer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/event/frame"
+)
+
+// ErrDoubled says that ClickHouse holds more rows of a block than it was ever
+// sent. Nothing here does that; the shard stays shut until somebody has looked.
+var ErrDoubled = errors.New("indexer: ClickHouse holds more rows of a block than it was sent")
+
+// journal is the shard's ledger as the protocol sees it.
+type journal interface {
+	Append(ctx context.Context, rec *bus.Record, expect uint64) error
+}
+
+// committer runs the protocol of one shard, one block at a time. last is the
+// newest ledger record, and current tells that its open block is proven, which
+// the next record will say.
+type committer struct {
+	store   store
+	journal journal
+	metrics *metrics
+	log     *slog.Logger
+	backoff func() delays
+	// bury publishes the dead letters of rows that ClickHouse refused.
+	bury func(ctx context.Context, open *bus.Intent) error
+
+	incarnation uint64
+	shard       int
+	owner       string
+	last        bus.Record
+	proven      bool
+}
+
+// delays yields growing pauses.
+type delays interface {
+	wait(ctx context.Context) error
+}
+
+// state is what the next record starts from: all that is proven. A further
+// attempt at an open block starts from where the block itself did.
+func (c *committer) state() (proven uint64, totals bus.Totals) {
+	if c.last.Open != nil && c.proven {
+		return c.last.Open.Last, c.last.Open.After(c.last.Totals)
+	}
+	return c.last.Proven, c.last.Totals
+}
+
+func (c *committer) append(ctx context.Context, open *bus.Intent) error {
+	proven, totals := c.state()
+	rec := bus.Record{
+		Incarnation: c.incarnation, Shard: c.shard, Proven: proven, Totals: totals,
+		Open: open, Owner: c.owner, At: time.Now().UTC(),
+	}
+	delays := c.backoff()
+	for {
+		err := c.journal.Append(ctx, &rec, c.last.Revision)
+		if err == nil {
+			c.last, c.proven = rec, false
+			return nil
+		}
+		if errors.Is(err, bus.ErrFenced) {
+			c.metrics.fenced.Inc()
+			return err
+		}
+		c.metrics.retries.WithLabelValues("ledger").Inc()
+		c.log.Warn("ledger append is retried", "err", err)
+		if err := delays.wait(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// commit brings a batch into ClickHouse: it returns nil only when its rows
+// are proven to be there.
+func (c *committer) commit(ctx context.Context, b *batch) error {
+	if err := c.append(ctx, &bus.Intent{First: b.first, Last: b.last, Totals: b.totals}); err != nil {
+		return err
+	}
+	return c.settle(ctx, b.rows, true)
+}
+
+// settle proves the open block of the newest record, whose rows are given.
+// fresh says that its token was never sent: then, and only then, an answer of
+// the server counts as proof.
+func (c *committer) settle(ctx context.Context, rows *frame.Block, fresh bool) error {
+	delays := c.backoff()
+	for {
+		done, err := c.try(ctx, rows, fresh)
+		switch {
+		case err == nil && done:
+			c.proven = true
+			return nil
+		case errors.Is(err, bus.ErrFenced), errors.Is(err, ErrDoubled), ctx.Err() != nil:
+			return err
+		case err != nil:
+			c.metrics.retries.WithLabelValues("insert").Inc()
+			c.log.Warn("insert is retried", "frames", frames(c.last.Open), "err", err)
+			if err := delays.wait(ctx); err != nil {
+				return err
+			}
+		}
+		fresh = false
+	}
+}
+
+// try is one round: insert, or after doubt count and insert what is missing.
+// It may have changed the open intent (a further attempt, exclusions).
+func (c *committer) try(ctx context.Context, rows *frame.Block, fresh bool) (done bool, err error) {
+	open := c.last.Open
+	want := open.Totals.Rows - uint64(len(open.Excluded))
+	if want == 0 {
+		return true, c.bury(ctx, open)
+	}
+	all := without(rows, open.Excluded)
+	if fresh {
+		err := c.store.Insert(ctx, all, c.last.Token())
+		if err == nil {
+			return true, nil
+		}
+		return false, c.refused(ctx, all, err)
+	}
+	have, err := c.store.Count(ctx, c.shard, open.First, open.Last)
+	if err != nil {
+		return false, err
+	}
+	send := all
+	switch {
+	case have == want:
+		return true, c.bury(ctx, open)
+	case have > want:
+		c.metrics.doubled.Inc()
+		return false, fmt.Errorf("%w: frames %s hold %d rows, sent were %d", ErrDoubled, frames(open), have, want)
+	case open.Attempt > 0:
+		// The first token is spent; what is there stays, the rest goes in.
+		present, err := c.store.Present(ctx, c.shard, open.First, open.Last)
+		if err != nil {
+			return false, err
+		}
+		send = absent(all, present)
+	}
+	c.metrics.repairs.Inc()
+	c.log.Info("rows are missing after doubt and inserted again", "frames", frames(open), "have", have, "want", want, "attempt", open.Attempt)
+	if err := c.store.Insert(ctx, send, c.last.Token()); err != nil {
+		return false, c.refused(ctx, send, err)
+	}
+	if have, err = c.store.Count(ctx, c.shard, open.First, open.Last); err != nil {
+		return false, err
+	}
+	if have < want {
+		// The server said yes and stored nothing: it knows the token but lost
+		// the rows. Only now is it safe to use another token, for this one
+		// would swallow a late twin.
+		c.metrics.orphans.Inc()
+		c.log.Warn("ClickHouse knows the token of rows it does not have", "frames", frames(open), "have", have, "want", want)
+		next := *open
+		next.Attempt++
+		return false, c.append(ctx, &next)
+	}
+	return have == want, c.bury(ctx, open)
+}
+
+// close writes down that everything is proven, so that the watermark is in the
+// ledger also when no further block comes.
+func (c *committer) close(ctx context.Context) error {
+	if c.last.Open == nil || !c.proven {
+		return nil
+	}
+	return c.append(ctx, nil)
+}
+
+func frames(open *bus.Intent) string {
+	return strconv.FormatUint(open.First, 10) + "-" + strconv.FormatUint(open.Last, 10)
+}

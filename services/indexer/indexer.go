@@ -1,0 +1,247 @@
+package indexer
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/ClickHouse/ch-go"
+	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/eventdb"
+	"github.com/millrace/millrace/libs/svc"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+)
+
+// Config of an indexer. Log, Reg and Health are required.
+type Config struct {
+	Bus bus.Config
+	DB  eventdb.Config
+
+	FlushMin      time.Duration // a quiet shard's batch is cut at this age
+	FlushMax      time.Duration // a busy shard's batch is cut at this age
+	MaxRows       int           // of a block
+	MaxBytes      int           // of a block's columns, uncompressed
+	InsertTimeout time.Duration // then the outcome is unknown and rows are counted
+	Keep          time.Duration // how long proven frames stay in the streams
+	TrimEvery     time.Duration
+	LeaseTTL      time.Duration
+
+	Instance string // names this owner in the ledger; "" picks a random one
+	Log      *slog.Logger
+	Reg      prometheus.Registerer
+	Health   *svc.Health
+
+	pace pace
+}
+
+// RegisterFlags declares the flags with their defaults.
+func (c *Config) RegisterFlags(fs *flag.FlagSet) {
+	c.Bus.RegisterFlags(fs)
+	c.DB.RegisterFlags(fs)
+	c.Defaults()
+	fs.DurationVar(&c.FlushMin, "flush-min", c.FlushMin, "age at which a quiet shard's block is inserted")
+	fs.DurationVar(&c.FlushMax, "flush-max", c.FlushMax, "age at which a busy shard's block is inserted")
+	fs.IntVar(&c.MaxRows, "max-rows", c.MaxRows, "rows of a block at most")
+	fs.IntVar(&c.MaxBytes, "max-bytes", c.MaxBytes, "bytes of a block at most")
+	fs.DurationVar(&c.InsertTimeout, "insert-timeout", c.InsertTimeout, "time after which an insert's outcome counts as unknown")
+	fs.DurationVar(&c.Keep, "keep", c.Keep, "time that proven frames stay in the streams, while there is room")
+	fs.DurationVar(&c.TrimEvery, "trim-every", c.TrimEvery, "time between two routine trims of the streams")
+	fs.DurationVar(&c.LeaseTTL, "lease-ttl", c.LeaseTTL, "time after which a silent owner's shard is taken over")
+}
+
+// Defaults fills what is zero.
+func (c *Config) Defaults() {
+	or := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	or(&c.FlushMin, 100*time.Millisecond)
+	or(&c.FlushMax, 700*time.Millisecond)
+	or(&c.InsertTimeout, 30*time.Second)
+	or(&c.Keep, 7*24*time.Hour)
+	or(&c.TrimEvery, 30*time.Second)
+	or(&c.LeaseTTL, 6*time.Second)
+	if c.MaxRows == 0 {
+		c.MaxRows = 100_000
+	}
+	if c.MaxBytes == 0 {
+		c.MaxBytes = 32 << 20
+	}
+}
+
+// Validate checks the configuration.
+func (c *Config) Validate() error {
+	switch {
+	case c.Log == nil || c.Reg == nil || c.Health == nil:
+		return errors.New("indexer: Log, Reg and Health are required")
+	case c.FlushMin <= 0 || c.FlushMax < c.FlushMin:
+		return fmt.Errorf("flush-min %s and flush-max %s: want 0 < min <= max", c.FlushMin, c.FlushMax)
+	case c.MaxRows < 1 || c.MaxBytes < 1:
+		return fmt.Errorf("max-rows %d and max-bytes %d must be positive", c.MaxRows, c.MaxBytes)
+	case c.TrimEvery <= 0 || c.Keep < 0 || c.InsertTimeout <= 0:
+		return fmt.Errorf("trim-every %s, keep %s, insert-timeout %s: want positive times", c.TrimEvery, c.Keep, c.InsertTimeout)
+	}
+	if err := c.Bus.Validate(); err != nil {
+		return err
+	}
+	return c.DB.Validate()
+}
+
+// Indexer brings the shards it owns into ClickHouse.
+type Indexer struct {
+	cfg     Config
+	log     *slog.Logger
+	metrics *metrics
+
+	mu     sync.Mutex     // guards shards
+	shards map[int]string // owned shards; the text is why one is shut, "" when open
+	ready  bool
+}
+
+// New checks the configuration; it connects to nothing yet, so that services
+// may start in any order.
+func New(cfg Config) (*Indexer, error) {
+	cfg.Defaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Instance == "" {
+		cfg.Instance = nuid.Next()
+	}
+	cfg.pace = pace{minAge: cfg.FlushMin, maxAge: cfg.FlushMax, maxRows: cfg.MaxRows, maxBytes: cfg.MaxBytes}
+	x := &Indexer{cfg: cfg, log: cfg.Log, metrics: newMetrics(cfg.Reg), shards: map[int]string{}}
+	cfg.Health.Register("shards", func(context.Context) error { return x.check() })
+	return x, nil
+}
+
+func (x *Indexer) check() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.ready {
+		return errors.New("waiting for NATS, the streams and ClickHouse's tables")
+	}
+	var all []error
+	for id, why := range x.shards {
+		if why != "" {
+			all = append(all, fmt.Errorf("shard %d is shut: %s", id, why))
+		}
+	}
+	return errors.Join(all...)
+}
+
+func (x *Indexer) note(shard int, why string, open float64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.shards[shard] = why
+	x.metrics.open.WithLabelValues(strconv.Itoa(shard)).Set(open)
+}
+
+func (x *Indexer) forget(shard int) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	delete(x.shards, shard)
+	x.metrics.open.WithLabelValues(strconv.Itoa(shard)).Set(0)
+}
+
+// Run works until ctx is done and every block that was begun is settled.
+func (x *Indexer) Run(ctx context.Context) error {
+	nc, js, err := x.cfg.Bus.Connect("millrace-indexer", x.log)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	names := x.cfg.Bus.Names()
+	var inst bus.Installation
+	var ledger jetstream.Stream
+	var leases jetstream.KeyValue
+	err = svc.Retry(ctx, x.log, "open the streams", func(ctx context.Context) (err error) {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		if inst, err = bus.Open(ctx, js, names); err != nil {
+			return err
+		}
+		if ledger, err = js.Stream(ctx, names.StreamLedger()); err != nil {
+			return fmt.Errorf("look up stream %s: %w", names.StreamLedger(), err)
+		}
+		if leases, err = js.KeyValue(ctx, names.BucketLeases()); err != nil {
+			return fmt.Errorf("look up bucket %s: %w", names.BucketLeases(), err)
+		}
+		return nil
+	})
+	if err == nil {
+		err = svc.Retry(ctx, x.log, "check ClickHouse's tables", func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+			defer cancel()
+			return x.checkTables(ctx)
+		})
+	}
+	if err != nil {
+		return ignoreCancel(ctx, err)
+	}
+	x.mu.Lock()
+	x.ready = true
+	x.mu.Unlock()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return x.work(ctx, inst, nc, js, ledger, leases) })
+	lane := deadLane{cfg: &x.cfg, names: names, js: js, table: x.newTable(), metrics: x.metrics, log: x.log}
+	g.Go(func() error { return lane.run(ctx) })
+	return ignoreCancel(ctx, g.Wait())
+}
+
+func (x *Indexer) checkTables(ctx context.Context) error {
+	conn, err := eventdb.Open(x.cfg.DB)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return eventdb.Check(ctx, conn)
+}
+
+func ignoreCancel(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+func (x *Indexer) newTable() *table {
+	dial := func(ctx context.Context) (*ch.Client, error) { return eventdb.Dial(ctx, x.cfg.DB) }
+	return &table{dial: dial, timeout: x.cfg.InsertTimeout}
+}
+
+// work takes shards by lease and runs each.
+func (x *Indexer) work(ctx context.Context, inst bus.Installation, _ *nats.Conn, js jetstream.JetStream, ledger jetstream.Stream, kv jetstream.KeyValue) error {
+	leases, err := bus.NewLeases(bus.LeaseConfig{
+		KV: kv, Service: "indexer", Instance: x.cfg.Instance, Shards: inst.Shards, TTL: x.cfg.LeaseTTL, Log: x.log,
+	})
+	if err != nil {
+		return err
+	}
+	return leases.Run(ctx, func(ctx context.Context, id int) error {
+		s := &shard{
+			id: id, cfg: &x.cfg, inst: inst, names: inst.Names, js: js, ledger: ledger, table: x.newTable(),
+			metrics: x.metrics, log: x.log.With("shard", id),
+		}
+		err := s.run(ctx, func() { x.note(id, "", 1) })
+		switch {
+		case err == nil:
+			x.forget(id)
+		case errors.Is(err, bus.ErrFenced):
+			// A twin has it; that is how it should be.
+			x.forget(id)
+		default:
+			x.note(id, err.Error(), 0)
+		}
+		return err
+	})
+}

@@ -1,0 +1,371 @@
+package indexer
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/event/frame"
+	"github.com/millrace/millrace/libs/localdb"
+	"github.com/millrace/millrace/libs/testkit"
+)
+
+func TestFramesBecomeRows(t *testing.T) {
+	r := newRig(t, 2)
+	r.start(r.indexer())
+	for range 20 {
+		r.feed(0, 10, plain)
+		r.feed(1, 3, plain)
+	}
+	last := r.feed(0, 0, plain) // a frame of nothing but a repeat and a refusal
+	r.settled(0, last)
+	r.settled(1, 20)
+	r.exact(0, 0)
+	r.exact(1, 0)
+}
+
+func TestTwoIndexersShareTheShardsAndOneTakesOver(t *testing.T) {
+	r := newRig(t, 4)
+	r.start(r.indexer())
+	stopSecond := r.start(r.indexer())
+	for range 10 {
+		for shard := range 4 {
+			r.feed(shard, 5, plain)
+		}
+	}
+	for shard := range 4 {
+		r.settled(shard, 10)
+	}
+	owners := map[string]bool{}
+	testkit.Eventually(t, "both own shards", func() bool {
+		for shard := range 4 {
+			r.feed(shard, 1, plain)
+			owners[r.record(shard).Owner] = true
+		}
+		return len(owners) == 2
+	})
+	stopSecond()
+	for shard := range 4 {
+		r.settled(shard, r.feed(shard, 5, plain))
+		r.exact(shard, 0)
+	}
+}
+
+func TestClickHouseKilledWhileRowsGoIn(t *testing.T) {
+	r := newRig(t, 1)
+	r.start(r.indexer())
+	var last uint64
+	for round := range 3 {
+		for range 30 {
+			last = r.feed(0, 50, plain)
+		}
+		if round < 2 {
+			if err := r.db.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			last = r.feed(0, 50, plain)
+			r.db.Start()
+		}
+	}
+	r.settled(0, last)
+	r.exact(0, 0)
+}
+
+func TestNATSStoppedWhileRowsGoIn(t *testing.T) {
+	r := newRig(t, 1)
+	r.start(r.indexer())
+	for range 10 {
+		r.feed(0, 50, plain)
+	}
+	r.nats.Stop()
+	r.nats.Start()
+	testkit.Eventually(t, "the test's own connection is back", func() bool {
+		_, err := bus.Open(t.Context(), r.js, r.inst.Names)
+		return err == nil
+	})
+	last := r.feed(0, 50, plain)
+	r.settled(0, last)
+	r.exact(0, 0)
+}
+
+// The token of a block is noted and its part is gone, as after a kill between
+// the two: what a sink that trusts the token never notices.
+func TestOrphanTokenIsRepaired(t *testing.T) {
+	r := newRig(t, 1)
+	stop := r.start(r.indexer())
+	r.settled(0, r.feed(0, 100, plain))
+	stop()
+	// The same block is open again, as if the indexer had died before its proof.
+	rec := r.record(0)
+	ledger, err := r.js.Stream(t.Context(), r.inst.Names.StreamLedger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := rec
+	open.Proven, open.Totals, open.Open = 0, bus.Totals{}, &bus.Intent{First: 1, Last: 1, Totals: r.sent[0]}
+	if err := bus.LedgerAppend(t.Context(), r.js, ledger, r.inst.Names, &open, rec.Revision); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.db.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	parts, err := filepath.Glob(filepath.Join(r.db.DataDir(), "store", "*", "*", "[0-9]*_1_1_0"))
+	if err != nil || len(parts) == 0 {
+		t.Fatalf("no part to remove below %s: %v", r.db.DataDir(), err)
+	}
+	removed := 0
+	for _, p := range parts {
+		if cols, _ := filepath.Glob(filepath.Join(p, "*")); len(cols) > 0 && holdsEvents(p) {
+			if err := os.RemoveAll(p); err != nil {
+				t.Fatal(err)
+			}
+			removed++
+		}
+	}
+	if removed != 1 {
+		t.Fatalf("removed %d parts of events among %v, want 1", removed, parts)
+	}
+	r.db.Start()
+	if n := r.db.Count("SELECT count() FROM events"); n != 0 {
+		t.Fatalf("%d rows are left after their part was removed", n)
+	}
+	r.start(r.indexer())
+	r.settled(0, r.feed(0, 10, plain))
+	r.exact(0, 0)
+}
+
+func holdsEvents(part string) bool {
+	text, err := os.ReadFile(filepath.Join(part, "columns.txt"))
+	return err == nil && strings.Contains(string(text), "`properties_num`")
+}
+
+func TestARowThatClickHouseRefusesBecomesADeadLetter(t *testing.T) {
+	r := newRig(t, 1)
+	r.db.Exec("ALTER TABLE millrace.events ADD CONSTRAINT polite CHECK event != 'rude'")
+	r.start(r.indexer())
+	for k := range 5 {
+		r.feed(0, 100, func(i int) string {
+			if i == 40 && k%2 == 0 {
+				return "rude"
+			}
+			return plain(i)
+		})
+	}
+	r.settled(0, 5)
+	r.exact(0, 3)
+	testkit.Eventually(t, "three dead letters in ClickHouse", func() bool {
+		return r.db.Count("SELECT count() FROM dead_letters WHERE stage = 'indexer' AND reason = 'row_refused'"+
+			" AND original = '{\"event\":\"rude\",\"n\":40}' AND source = 'shop' AND _idx = 40") == 3
+	})
+}
+
+func TestAPausedTwinIsFenced(t *testing.T) {
+	r := newRig(t, 1)
+	x := r.indexer()
+	ledger, err := r.js.Stream(t.Context(), r.inst.Names.StreamLedger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	twin := func() (*shard, *committer) {
+		s := &shard{id: 0, cfg: &x.cfg, inst: r.inst, names: r.inst.Names, js: r.js, ledger: ledger, table: x.newTable(), metrics: x.metrics, log: x.log}
+		t.Cleanup(s.table.close)
+		c, _, err := s.takeover(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s, c
+	}
+	r.feed(0, 10, plain)
+	first, paused := twin()
+	b, err := first.reread(t.Context(), &bus.Intent{First: 1, Last: 1, Totals: r.sent[0]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The first has written its intent and sleeps before the insert.
+	if err := paused.append(t.Context(), &bus.Intent{First: 1, Last: 1, Totals: b.totals}); err != nil {
+		t.Fatal(err)
+	}
+	_, second := twin()
+	if got, _ := second.state(); got != 1 {
+		t.Fatalf("the second settled up to %d, want 1", got)
+	}
+	// It wakes up: its insert is swallowed by the token, its next intent refused.
+	if err := paused.settle(t.Context(), b.rows, true); err != nil {
+		t.Fatal(err)
+	}
+	if err := paused.commit(t.Context(), b); !errors.Is(err, bus.ErrFenced) {
+		t.Fatalf("a paused twin's next intent: %v, want it fenced", err)
+	}
+	if err := second.close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.exact(0, 0)
+}
+
+func TestAShardStaysShutWhenSomethingWentBack(t *testing.T) {
+	r := newRig(t, 1)
+	stop := r.start(r.indexer())
+	r.settled(0, r.feed(0, 10, plain))
+	stop()
+	js, names := r.js, r.inst.Names
+	shut := func(what string) {
+		t.Helper()
+		x := r.indexer()
+		done := r.start(x)
+		testkit.Eventually(t, what+" keeps the shard shut and says so", func() bool {
+			err := x.check()
+			return err != nil && strings.Contains(err.Error(), "millrace recover")
+		})
+		done()
+		if n := r.db.Count("SELECT count() FROM events"); n != r.sent[0].Rows {
+			t.Errorf("%s: %d rows", what, n)
+		}
+	}
+	// ClickHouse has rows that the ledger does not know.
+	rec := r.record(0)
+	ledger, err := js.Stream(t.Context(), names.StreamLedger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	older := rec
+	older.Proven, older.Totals = 0, bus.Totals{}
+	if err := bus.LedgerAppend(t.Context(), js, ledger, names, &older, rec.Revision); err != nil {
+		t.Fatal(err)
+	}
+	shut("an older ledger")
+	// The ledger knows frames that ENRICHED does not have.
+	newer := r.record(0)
+	newer.Proven = 99
+	if err := bus.LedgerAppend(t.Context(), js, ledger, names, &newer, newer.Revision); err != nil {
+		t.Fatal(err)
+	}
+	shut("a shorter ENRICHED")
+}
+
+func TestStreamsAreTrimmedButNeverPastProof(t *testing.T) {
+	r := newRig(t, 1)
+	r.start(r.indexer(func(c *Config) { c.Keep, c.TrimEvery = time.Nanosecond, 50*time.Millisecond }))
+	var last uint64
+	for range 50 {
+		last = r.feed(0, 5, plain)
+	}
+	r.settled(0, last)
+	for _, stream := range []string{r.inst.Names.StreamRaw(0), r.inst.Names.StreamEnriched(0)} {
+		testkit.Eventually(t, stream+" is trimmed", func() bool {
+			s, err := r.js.Stream(t.Context(), stream)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s.CachedInfo().State.FirstSeq > 1
+		})
+	}
+	s, err := r.js.Stream(t.Context(), r.inst.Names.StreamEnriched(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.GetMsg(t.Context(), last); err != nil {
+		t.Errorf("the frame with the newest checkpoint is gone: %v", err)
+	}
+	r.settled(0, r.feed(0, 5, plain))
+	r.exact(0, 0)
+}
+
+func TestPaceWaitsLongerForABusyShard(t *testing.T) {
+	p := pace{minAge: 100 * time.Millisecond, maxAge: 700 * time.Millisecond, maxRows: 1000, maxBytes: 1 << 30}
+	now := time.Now()
+	made := func(rows int, age time.Duration) *batch {
+		b := newBatch()
+		b.started = now.Add(-age)
+		for range rows {
+			addRow(b.rows, 0, 1, 0, "")
+		}
+		return b
+	}
+	for _, c := range []struct {
+		rows int
+		age  time.Duration
+		want bool
+	}{
+		{1, 0, false},
+		{1, 50 * time.Millisecond, false},
+		{1, 110 * time.Millisecond, true},
+		{999, 20 * time.Millisecond, false},
+		{999, 30 * time.Millisecond, false},
+		{1000, 0, true},
+		{10, 700 * time.Millisecond, true},
+	} {
+		if got := p.wait(made(c.rows, c.age), now) == 0; got != c.want {
+			t.Errorf("%d rows of %s: cut %v, want %v", c.rows, c.age, got, c.want)
+		}
+	}
+	quiet, busy := p.wait(made(1, 50*time.Millisecond), now), p.wait(made(900, 50*time.Millisecond), now)
+	if quiet >= busy {
+		t.Errorf("a quiet shard waits %s, a busy one %s", quiet, busy)
+	}
+}
+
+func TestADamagedOrNewerFrameIsNeverSkipped(t *testing.T) {
+	d, b := newDecoder(), newBatch()
+	header := func(codec, verdict string) map[string][]string {
+		return map[string][]string{
+			bus.HeaderCodec: {codec}, bus.HeaderVerdict: {verdict}, bus.HeaderCheckpoint: {"{}"},
+		}
+	}
+	for name, c := range map[string]struct {
+		header map[string][]string
+		want   error
+	}{
+		"a newer codec":                    {header("2", `{"in":0}`), ErrNewerCodec},
+		"no verdict":                       {header("1", ``), frame.ErrDamaged},
+		"a verdict that does not add up":   {header("1", `{"in":2,"rows":1}`), frame.ErrDamaged},
+		"a body that is no block":          {header("1", `{"in":1,"rows":1}`), frame.ErrDamaged},
+		"a codec that is no number at all": {header("x", `{"in":0}`), frame.ErrDamaged},
+	} {
+		if err := d.add(b, 1, c.header, []byte("?")); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+	}
+	if b.frames != 0 || b.rows.Rows() != 0 {
+		t.Errorf("the batch has taken %d frames, %d rows", b.frames, b.rows.Rows())
+	}
+	if err := d.add(b, 1, header("1", `{"in":0}`), nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.add(b, 3, header("1", `{"in":0}`), nil); !errors.Is(err, ErrGap) {
+		t.Errorf("frame 3 after frame 1: %v", err)
+	}
+}
+
+func TestInsertNeedsTheWritersRightsOnly(t *testing.T) {
+	r := newRig(t, 1)
+	x := r.indexer()
+	tab := x.newTable()
+	defer tab.close()
+	b := modelBatches()[0]
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := tab.Probe(ctx, b.rows); err != nil {
+		t.Fatal(err)
+	}
+	if n := r.db.Count("SELECT count() FROM events"); n != 0 {
+		t.Fatalf("a probe stored %d rows", n)
+	}
+	if err := tab.Insert(ctx, b.rows, "t"); err != nil {
+		t.Fatal(err)
+	}
+	present, err := tab.Present(ctx, 0, 1, 2)
+	if err != nil || len(present) != 6 {
+		t.Errorf("present: %d rows, %v", len(present), err)
+	}
+	if beyond, err := tab.Beyond(ctx, 0, 1); err != nil || beyond != 2 {
+		t.Errorf("beyond frame 1: %d, %v", beyond, err)
+	}
+	if x.cfg.DB.Password == "" && !strings.Contains(x.cfg.DB.URL, localdb.WriterUser) {
+		t.Error("the test did not run as the writer")
+	}
+}

@@ -1,0 +1,79 @@
+package indexer
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics of one indexer. Every repair, fence, retry, orphan and alarm is
+// counted.
+type metrics struct {
+	events    *prometheus.CounterVec
+	blocks    prometheus.Counter
+	blockRows prometheus.Histogram
+	commit    prometheus.Histogram
+	wait      prometheus.Histogram
+	takeovers prometheus.Counter
+	fenced    prometheus.Counter
+	retries   *prometheus.CounterVec
+	repairs   prometheus.Counter
+	orphans   prometheus.Counter
+	doubled   prometheus.Counter
+	poisoned  prometheus.Counter
+	trimmed   prometheus.Counter
+	letters   prometheus.Counter
+	open      *prometheus.GaugeVec
+	proven    *prometheus.GaugeVec
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	counter := func(name, help string) prometheus.Counter {
+		c := prometheus.NewCounter(prometheus.CounterOpts{Name: "millrace_indexer_" + name, Help: help})
+		reg.MustRegister(c)
+		return c
+	}
+	histogram := func(name, help string, buckets []float64) prometheus.Histogram {
+		h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "millrace_indexer_" + name, Help: help, Buckets: buckets})
+		reg.MustRegister(h)
+		return h
+	}
+	m := &metrics{
+		events: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "millrace_indexer_events_total", Help: "Events of proven frames, by what became of them.",
+		}, []string{"outcome"}),
+		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "millrace_indexer_retries_total", Help: "Steps that failed and were tried again.",
+		}, []string{"step"}),
+		open: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "millrace_indexer_shard_open", Help: "1 while this process works on the shard.",
+		}, []string{"shard"}),
+		proven: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "millrace_indexer_shard_proven_sequence", Help: "The last frame whose rows are proven to be in ClickHouse.",
+		}, []string{"shard"}),
+		blocks:    counter("blocks_total", "Blocks proven to be in ClickHouse."),
+		blockRows: histogram("block_rows", "Rows of a block.", prometheus.ExponentialBuckets(1, 4, 10)),
+		commit:    histogram("commit_seconds", "From a block's intent to its proof.", prometheus.ExponentialBuckets(0.002, 2, 14)),
+		wait:      histogram("collect_seconds", "From a block's first frame to its intent.", prometheus.ExponentialBuckets(0.002, 2, 12)),
+		takeovers: counter("takeovers_total", "Shards taken over."),
+		fenced:    counter("fenced_total", "Writes refused because another owner had written the ledger."),
+		repairs:   counter("repairs_total", "Blocks whose rows were missing after doubt and inserted again."),
+		orphans:   counter("orphan_tokens_total", "Tokens that ClickHouse knew without having their rows."),
+		doubled:   counter("doubled_blocks_total", "Blocks of which ClickHouse holds too many rows: an alarm."),
+		poisoned:  counter("refused_rows_total", "Rows that ClickHouse refused for their content."),
+		trimmed:   counter("trimmed_frames_total", "Frames purged from the streams after proof."),
+		letters:   counter("dead_letters_total", "Dead letters brought into ClickHouse."),
+	}
+	reg.MustRegister(m.events, m.retries, m.open, m.proven)
+	return m
+}
+
+func (m *metrics) observe(b *batch, commit time.Duration) {
+	m.events.WithLabelValues("row").Add(float64(b.totals.Rows))
+	m.events.WithLabelValues("repeat").Add(float64(b.totals.Repeats))
+	m.events.WithLabelValues("dead").Add(float64(b.totals.Dead))
+	m.blocks.Inc()
+	m.blockRows.Observe(float64(b.totals.Rows))
+	m.commit.Observe(commit.Seconds())
+	m.wait.Observe((time.Since(b.started) - commit).Seconds())
+}

@@ -1,0 +1,407 @@
+package indexer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"testing"
+
+	"github.com/ClickHouse/ch-go"
+	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/event/frame"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// The model runs the committer's own code against a simulated ledger and a
+// simulated ClickHouse, and explores every interleaving of crashes, lost
+// replies, orphan tokens, half-written blocks and paused twins up to a number
+// of faults.
+
+// chooser replays a list of decisions and answers 0 (no fault) beyond it.
+type chooser struct {
+	path   []int // decisions to take
+	widths []int // options there were at each decision
+}
+
+func (c *chooser) choose(options int) int {
+	i := len(c.widths)
+	c.widths = append(c.widths, options)
+	if i < len(c.path) {
+		return c.path[i]
+	}
+	return 0
+}
+
+// explore calls run with every decision list that has at most `faults`
+// decisions other than 0.
+func explore(faults int, run func(c *chooser) error) (runs int, err error) {
+	var walk func(path []int, left int) error
+	walk = func(path []int, left int) error {
+		c := &chooser{path: path}
+		runs++
+		if err := run(c); err != nil {
+			return fmt.Errorf("decisions %v: %w", path, err)
+		}
+		if left == 0 {
+			return nil
+		}
+		for i := len(path); i < len(c.widths); i++ {
+			for option := 1; option < c.widths[i]; option++ {
+				next := make([]int, i+1)
+				copy(next, path)
+				next[i] = option
+				if err := walk(next, left-1); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	return runs, walk(nil, faults)
+}
+
+type crash struct{}
+
+// world is the outside of the committer. Rows fall into two partitions by
+// _idx, each written and deduplicated on its own, as in ClickHouse.
+type world struct {
+	*chooser
+	records []bus.Record
+	rows    map[place]int
+	tokens  map[string]bool
+	late    []func() // inserts of paused owners, still to arrive
+	poison  map[place]bool
+	letters map[place]bool
+}
+
+var errNetwork = errors.New("connection lost")
+
+func (w *world) Append(_ context.Context, rec *bus.Record, expect uint64) error {
+	fate := w.choose(3)
+	if fate == 1 {
+		panic(crash{})
+	}
+	if uint64(len(w.records)) != expect {
+		return bus.ErrFenced
+	}
+	w.records = append(w.records, *rec)
+	rec.Revision = uint64(len(w.records))
+	if fate == 2 {
+		panic(crash{})
+	}
+	return nil
+}
+
+func placesOf(b *frame.Block) []place {
+	v := frame.NewView(frame.RowSchema)
+	if err := v.Parse(b.AppendNative(nil)); err != nil {
+		panic(err)
+	}
+	var all []place
+	for r := range v.Rows() {
+		all = append(all, place{v.U64(frame.ColSeq, r), v.U32(frame.ColIdx, r)})
+	}
+	return all
+}
+
+// write stores the rows of one partition unless its token is known. With
+// orphan, the token is noted and the rows are lost.
+func (w *world) write(all []place, partition uint32, token string, orphan bool) {
+	var mine []place
+	for _, p := range all {
+		if p.idx%2 == partition {
+			mine = append(mine, p)
+		}
+	}
+	key := fmt.Sprint(partition, token)
+	if len(mine) == 0 || w.tokens[key] {
+		return
+	}
+	w.tokens[key] = true
+	if !orphan {
+		for _, p := range mine {
+			w.rows[p]++
+		}
+	}
+}
+
+func (w *world) refuses(all []place) error {
+	for _, p := range all {
+		if w.poison[p] {
+			return &ch.Exception{Code: 469, Message: fmt.Sprintf("constraint is violated by %v", p)}
+		}
+	}
+	return nil
+}
+
+func (w *world) arrivals() {
+	if len(w.late) > 0 && w.choose(2) == 1 {
+		w.late[0]()
+		w.late = w.late[1:]
+	}
+}
+
+func (w *world) Insert(_ context.Context, b *frame.Block, token string) error {
+	w.arrivals()
+	all := placesOf(b)
+	if len(all) == 0 {
+		return nil
+	}
+	fate := w.choose(9)
+	if fate == 1 {
+		return errNetwork
+	}
+	if fate == 2 {
+		panic(crash{})
+	}
+	if fate == 3 { // the owner is paused, dies, and its insert arrives later
+		w.late = append(w.late, func() {
+			if w.refuses(all) == nil {
+				w.write(all, 0, token, false)
+				w.write(all, 1, token, false)
+			}
+		})
+		panic(crash{})
+	}
+	if err := w.refuses(all); err != nil {
+		return err
+	}
+	switch fate {
+	case 4: // the server is killed between noting the token and the rename
+		w.write(all, 0, token, true)
+		return errNetwork
+	case 5: // the same at the second partition
+		w.write(all, 0, token, false)
+		w.write(all, 1, token, true)
+		return errNetwork
+	case 6: // the server is killed between the partitions
+		w.write(all, 0, token, false)
+		return errNetwork
+	}
+	w.write(all, 0, token, false)
+	w.write(all, 1, token, false)
+	switch fate {
+	case 7: // the reply is lost
+		return errNetwork
+	case 8:
+		panic(crash{})
+	}
+	return nil
+}
+
+func (w *world) Probe(_ context.Context, b *frame.Block) error {
+	if w.choose(2) == 1 {
+		return errNetwork
+	}
+	return w.refuses(placesOf(b))
+}
+
+func (w *world) Count(_ context.Context, _ int, first, last uint64) (uint64, error) {
+	w.arrivals()
+	if w.choose(2) == 1 {
+		return 0, errNetwork
+	}
+	n := 0
+	for p, times := range w.rows {
+		if p.seq >= first && p.seq <= last {
+			n += times
+		}
+	}
+	return uint64(n), nil
+}
+
+func (w *world) Present(_ context.Context, _ int, first, last uint64) (map[place]struct{}, error) {
+	found := map[place]struct{}{}
+	for p := range w.rows {
+		if p.seq >= first && p.seq <= last {
+			found[p] = struct{}{}
+		}
+	}
+	return found, nil
+}
+
+func (w *world) Beyond(context.Context, int, uint64) (uint64, error) { return 0, nil }
+
+func (w *world) bury(_ context.Context, open *bus.Intent) error {
+	for _, x := range open.Excluded {
+		w.letters[place{x.Seq, x.Idx}] = true
+	}
+	return nil
+}
+
+type noDelay struct{}
+
+func (noDelay) wait(context.Context) error { return nil }
+
+// modelBatches are two blocks of two frames with three rows each.
+func modelBatches() []*batch {
+	var all []*batch
+	for k := range 2 {
+		b := newBatch()
+		b.first, b.last = uint64(2*k+1), uint64(2*k+2)
+		for seq := b.first; seq <= b.last; seq++ {
+			for idx := range uint32(3) {
+				addRow(b.rows, 0, seq, idx, "")
+			}
+		}
+		b.totals = bus.Totals{In: 6, Rows: 6}
+		all = append(all, b)
+	}
+	return all
+}
+
+// addRow writes a row with empty columns but for its place and an event name.
+func addRow(b *frame.Block, shard uint16, seq uint64, idx uint32, event string) {
+	for i, c := range frame.Columns {
+		switch {
+		case i == frame.ColSeq:
+			b.U64(i, seq)
+		case i == frame.ColIdx:
+			b.U32(i, idx)
+		case i == frame.ColEvent:
+			b.Text(i, event)
+		case c.Type == "String":
+			b.Text(i, "")
+		case c.Type == "UInt16":
+			b.U16(i, shard)
+		case c.Type == "Bool":
+			b.Bool(i, false)
+		case c.Type == "DateTime64(3, 'UTC')":
+			b.Millis(i, 1_700_000_000_000)
+		}
+	}
+	b.EndRow()
+}
+
+type settleFunc func(ctx context.Context, c *committer, rows *frame.Block, fresh bool) error
+
+func protocol(ctx context.Context, c *committer, rows *frame.Block, fresh bool) error {
+	return c.settle(ctx, rows, fresh)
+}
+
+// live is one life of an owner: it takes over, settles what is open, and goes
+// on. It reports whether it got to the end.
+func (w *world) live(settle settleFunc) (done bool, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			if _, ok := r.(crash); !ok {
+				panic(r)
+			}
+		}
+	}()
+	ctx := context.Background()
+	c := &committer{
+		store: w, journal: w, metrics: newMetrics(prometheus.NewRegistry()), log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		backoff: func() delays { return noDelay{} }, bury: w.bury,
+	}
+	var last bus.Record
+	if n := len(w.records); n > 0 {
+		last = w.records[n-1]
+	}
+	mine := last
+	if err := w.Append(ctx, &mine, uint64(len(w.records))); err != nil {
+		return false, err
+	}
+	c.last = mine
+	for _, b := range modelBatches() {
+		switch {
+		case c.last.Open != nil && c.last.Open.First == b.first:
+			err = settle(ctx, c, b.rows, false)
+		case b.last <= c.last.Proven || c.last.Open != nil && b.last < c.last.Open.First:
+			continue
+		default:
+			if err = c.append(ctx, &bus.Intent{First: b.first, Last: b.last, Totals: b.totals}); err == nil {
+				err = settle(ctx, c, b.rows, true)
+			}
+		}
+		if err != nil {
+			return false, err
+		}
+		c.proven = true
+	}
+	return true, c.close(ctx)
+}
+
+// story runs owners until one gets to the end and checks what is in the table.
+func story(c *chooser, settle settleFunc, poison ...place) error {
+	w := &world{chooser: c, rows: map[place]int{}, tokens: map[string]bool{}, poison: map[place]bool{}, letters: map[place]bool{}}
+	for _, p := range poison {
+		w.poison[p] = true
+	}
+	for lives := 0; ; lives++ {
+		done, err := w.live(settle)
+		if err != nil {
+			return err
+		}
+		if done {
+			break
+		}
+		if lives > 20 {
+			return errors.New("it never ends")
+		}
+	}
+	for _, arrive := range w.late {
+		arrive()
+	}
+	for seq := uint64(1); seq <= 4; seq++ {
+		for idx := range uint32(3) {
+			p := place{seq, idx}
+			want := 1
+			if w.poison[p] {
+				want = 0
+			}
+			if w.rows[p] != want || w.letters[p] != w.poison[p] {
+				return fmt.Errorf("row %v is there %d times, want %d; dead letter %v", p, w.rows[p], want, w.letters[p])
+			}
+		}
+	}
+	last := w.records[len(w.records)-1]
+	if want := (bus.Totals{In: 12, Rows: uint64(12 - len(poison)), Dead: uint64(len(poison))}); last.Totals != want || last.Proven != 4 || last.Open != nil {
+		return fmt.Errorf("the ledger ends with %+v, want totals %+v", last, want)
+	}
+	return nil
+}
+
+func TestEveryInterleavingOfThreeFaultsIsExact(t *testing.T) {
+	runs, err := explore(3, func(c *chooser) error { return story(c, protocol) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d stories", runs)
+}
+
+func TestEveryInterleavingWithAPoisonedRowIsExact(t *testing.T) {
+	runs, err := explore(2, func(c *chooser) error { return story(c, protocol, place{2, 1}) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d stories", runs)
+}
+
+// The protocol that everybody writes first must be caught, or the model sees
+// nothing.
+func TestTheModelCatchesTrustInTheTokenAlone(t *testing.T) {
+	tokenOnly := func(ctx context.Context, c *committer, rows *frame.Block, _ bool) error {
+		for c.store.Insert(ctx, rows, c.last.Token()) != nil {
+		}
+		return nil
+	}
+	if _, err := explore(1, func(c *chooser) error { return story(c, tokenOnly) }); err == nil {
+		t.Fatal("no story of one fault loses a row")
+	}
+}
+
+func TestTheModelCatchesAnAnswerTakenAsProofAfterDoubt(t *testing.T) {
+	alwaysFresh := func(ctx context.Context, c *committer, rows *frame.Block, _ bool) error {
+		for {
+			if done, err := c.try(ctx, rows, true); done || errors.Is(err, bus.ErrFenced) {
+				return err
+			}
+		}
+	}
+	if _, err := explore(1, func(c *chooser) error { return story(c, alwaysFresh) }); err == nil {
+		t.Fatal("no story of one fault loses a row")
+	}
+}

@@ -1,0 +1,139 @@
+package indexer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/event/frame"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// A stream over trimFrom of its size is trimmed down to trimTo, also of what
+// would be kept otherwise, but never past proof.
+const (
+	trimFrom = 0.70
+	trimTo   = 0.50
+)
+
+// trimPoint is what is proven: the frame and its checkpoint.
+type trimPoint struct {
+	proven     uint64
+	checkpoint frame.Checkpoint
+}
+
+// trim purges what is proven, every trimEvery while streams are roomy and
+// every second while they fill, until ctx is done. Only the shard's owner
+// does it.
+func (s *shard) trim(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	var lastRoutine time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case now := <-tick.C:
+			point := s.trimmable.Load()
+			if point == nil {
+				continue
+			}
+			routine := now.Sub(lastRoutine) >= s.cfg.TrimEvery
+			if routine {
+				lastRoutine = now
+			}
+			if err := s.trimOnce(ctx, point, routine); err != nil && ctx.Err() == nil {
+				// Nothing is lost by it; the next tick tries again.
+				s.metrics.retries.WithLabelValues("trim").Inc()
+				s.log.Warn("trimming is retried", "err", err)
+			}
+		}
+	}
+}
+
+func (s *shard) trimOnce(ctx context.Context, point *trimPoint, routine bool) error {
+	enriched := trimmer{js: s.js, stream: s.names.StreamEnriched(s.id), keep: s.cfg.Keep, log: s.trimmed}
+	// Of ENRICHED the last proven frame stays: it carries the checkpoint.
+	if err := enriched.run(ctx, routine, point.proven-1, point.proven-1); err != nil {
+		return err
+	}
+	// Of RAW what is proven and whose dead letters are out may go. The dedup
+	// window is kept as well while there is room: when the stream is nearly
+	// full the window shortens, because a shut door would be worse.
+	proven := min(point.proven, point.checkpoint.DeadOut)
+	outside := min(proven, max(point.checkpoint.Window, 1)-1)
+	raw := trimmer{js: s.js, stream: s.names.StreamRaw(s.id), keep: s.cfg.Keep, log: s.trimmed}
+	return raw.run(ctx, routine, outside, proven)
+}
+
+func (s *shard) trimmed(stream string, from, to uint64, full bool) {
+	s.metrics.trimmed.Add(float64(to - from + 1))
+	s.log.Debug("trimmed", "stream", stream, "from", from, "to", to, "nearly_full", full)
+}
+
+// trimmer purges one stream.
+type trimmer struct {
+	js     jetstream.JetStream
+	stream string
+	keep   time.Duration
+	log    func(stream string, from, to uint64, full bool)
+}
+
+// run purges up to `aged` what is older than keep (on a routine round), and up
+// to `proven` as much as a nearly full stream needs.
+func (t *trimmer) run(ctx context.Context, routine bool, aged, proven uint64) error {
+	stream, err := t.js.Stream(ctx, t.stream)
+	if err != nil {
+		return fmt.Errorf("trim %s: %w", t.stream, err)
+	}
+	info := stream.CachedInfo()
+	st, limit := info.State, float64(info.Config.MaxBytes)
+	if st.Msgs == 0 || st.FirstSeq > proven {
+		return nil
+	}
+	upTo := uint64(0)
+	full := limit > 0 && float64(st.Bytes) > trimFrom*limit
+	if full {
+		each := float64(st.Bytes) / float64(st.Msgs)
+		upTo = min(proven, st.FirstSeq-1+uint64((float64(st.Bytes)-trimTo*limit)/each)+1)
+	}
+	if routine && aged >= st.FirstSeq {
+		old, err := lastBefore(ctx, stream, st.FirstSeq, min(aged, st.LastSeq), st.LastTime.Add(-t.keep))
+		if err != nil {
+			return fmt.Errorf("trim %s: %w", t.stream, err)
+		}
+		upTo = max(upTo, old)
+	}
+	if upTo < st.FirstSeq {
+		return nil
+	}
+	if err := bus.Purge(ctx, t.js, t.stream, upTo+1); err != nil {
+		return err
+	}
+	t.log(t.stream, st.FirstSeq, upTo, full)
+	return nil
+}
+
+// lastBefore is the last sequence in first..last whose message is older than
+// a time by JetStream's own clock, first-1 when none is: a binary search, since
+// timestamps only grow.
+func lastBefore(ctx context.Context, stream jetstream.Stream, first, last uint64, limit time.Time) (uint64, error) {
+	lo, hi := first-1, last
+	for lo < hi {
+		mid := lo + (hi-lo+1)/2
+		msg, err := stream.GetMsg(ctx, mid)
+		switch {
+		case errors.Is(err, jetstream.ErrMsgNotFound): // gone anyhow
+			lo = mid
+		case err != nil:
+			return 0, err
+		case msg.Time.Before(limit):
+			lo = mid
+		default:
+			hi = mid - 1
+		}
+	}
+	return lo, nil
+}
