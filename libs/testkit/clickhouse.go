@@ -1,0 +1,114 @@
+package testkit
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/millrace/millrace/libs/eventdb"
+	"github.com/millrace/millrace/libs/localdb"
+)
+
+// ClickHouse is a real ClickHouse of one test, with Millrace's tables.
+type ClickHouse struct {
+	*localdb.Server // the one that runs now; Start replaces it
+
+	t   testing.TB
+	cfg localdb.Config
+}
+
+// StartClickHouse starts an empty ClickHouse, creates the tables, and ends it
+// with the test. The engine is found as `millrace up` finds it; without one
+// the test fails and says what to do.
+func StartClickHouse(t testing.TB) *ClickHouse {
+	t.Helper()
+	c := &ClickHouse{t: t, cfg: localdb.Config{
+		Dir: t.TempDir(), Passwords: localdb.NewPasswords(), MemoryLimit: 4 << 30, Log: slog.New(slog.DiscardHandler),
+	}}
+	c.Start()
+	t.Cleanup(func() { _ = c.Kill() }) // its files go with the test
+	if _, err := eventdb.Migrate(t.Context(), c.Config(localdb.MigratorUser), eventdb.MigrateOptions{}); err != nil {
+		t.Fatalf("migrate: %v", err)
+	}
+	return c
+}
+
+// Start starts ClickHouse again on the same files and ports.
+func (c *ClickHouse) Start() {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.t.Context()), 2*time.Minute)
+	defer cancel()
+	s, err := localdb.Start(ctx, c.cfg)
+	if err != nil {
+		c.t.Fatalf("start ClickHouse: %v", err)
+	}
+	if c.cfg.HTTPPort == 0 {
+		for port, addr := range map[*int]string{&c.cfg.HTTPPort: s.Addrs().HTTP, &c.cfg.TCPPort: s.Addrs().Native} {
+			if *port, err = portOf(addr); err != nil {
+				c.t.Fatal(err)
+			}
+		}
+	}
+	c.Server = s
+}
+
+func portOf(addr string) (port int, err error) {
+	for i := len(addr) - 1; i >= 0; i-- {
+		if addr[i] == ':' {
+			_, err = fmt.Sscanf(addr[i+1:], "%d", &port)
+			return port, err
+		}
+	}
+	return 0, fmt.Errorf("address %q has no port", addr)
+}
+
+// Config is how one of the three users reaches it (localdb.WriterUser, ...).
+func (c *ClickHouse) Config(user string) eventdb.Config {
+	p := c.cfg.Passwords
+	password := map[string]string{
+		localdb.WriterUser: p.Writer, localdb.ReaderUser: p.Reader, localdb.MigratorUser: p.Migrator,
+	}[user]
+	return eventdb.Config{URL: c.Addrs().URL(user, password)}
+}
+
+// Open connects as a user; the connection ends with the test.
+func (c *ClickHouse) Open(user string) driver.Conn {
+	c.t.Helper()
+	conn, err := eventdb.Open(c.Config(user))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// Count is a number that a query as the reader gives.
+func (c *ClickHouse) Count(sql string, args ...any) uint64 {
+	c.t.Helper()
+	conn, err := eventdb.Open(c.Config(localdb.ReaderUser))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer conn.Close()
+	var n uint64
+	if err := conn.QueryRow(c.t.Context(), sql, args...).Scan(&n); err != nil {
+		c.t.Fatalf("%s: %v", sql, err)
+	}
+	return n
+}
+
+// Exec runs a statement as the migrator.
+func (c *ClickHouse) Exec(sql string) {
+	c.t.Helper()
+	conn, err := eventdb.Open(c.Config(localdb.MigratorUser))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.Exec(c.t.Context(), sql); err != nil {
+		c.t.Fatalf("%s: %v", sql, err)
+	}
+}

@@ -1,0 +1,88 @@
+package testkit
+
+import (
+	"log/slog"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/libs/bus"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// NATS is a JetStream server of one test.
+type NATS struct {
+	URL    string
+	Server *server.Server // the one that runs now; Start replaces it
+
+	t    testing.TB
+	opts server.Options
+}
+
+// StartNATS starts a server on a free port and stops it when the test ends.
+// change may alter its options before the start.
+func StartNATS(t testing.TB, change ...func(*server.Options)) *NATS {
+	t.Helper()
+	n := &NATS{t: t, opts: server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(),
+		NoSigs: true, NoLog: true, MaxPayload: 8 << 20,
+	}}
+	for _, f := range change {
+		f(&n.opts)
+	}
+	n.Start()
+	n.URL = n.Server.ClientURL()
+	if addr, ok := n.Server.Addr().(*net.TCPAddr); ok {
+		n.opts.Port = addr.Port // a restart keeps the address
+	}
+	t.Cleanup(n.Stop)
+	return n
+}
+
+// Start starts the server again on the same files and port.
+func (n *NATS) Start() {
+	n.t.Helper()
+	opts := n.opts
+	s, err := server.NewServer(&opts)
+	if err != nil {
+		n.t.Fatalf("nats server: %v", err)
+	}
+	go s.Start()
+	if !s.ReadyForConnections(30 * time.Second) {
+		n.t.Fatal("nats server: not ready after 30 s")
+	}
+	n.Server = s
+}
+
+// Stop ends the server; its files stay until the test ends.
+func (n *NATS) Stop() {
+	n.Server.Shutdown()
+	n.Server.WaitForShutdown()
+}
+
+// Connect opens a connection as the services do; it ends with the test.
+func (n *NATS) Connect() jetstream.JetStream {
+	n.t.Helper()
+	cfg := bus.Config{URL: n.URL}
+	nc, js, err := cfg.Connect("testkit", slog.New(slog.DiscardHandler))
+	if err != nil {
+		n.t.Fatalf("connect: %v", err)
+	}
+	n.t.Cleanup(nc.Close)
+	return js
+}
+
+// Provision creates Millrace's streams, small ones.
+func (n *NATS) Provision(js jetstream.JetStream, shards int) bus.Installation {
+	n.t.Helper()
+	inst, err := bus.Provision(n.t.Context(), js, bus.Names{Prefix: bus.DefaultPrefix}, bus.Plan{
+		Shards: shards,
+		Sizes:  bus.Sizes{In: 64 << 20, Raw: 64 << 20, Enriched: 64 << 20, Dead: 64 << 20},
+		MaxIn:  4 << 20,
+	})
+	if err != nil {
+		n.t.Fatalf("provision: %v", err)
+	}
+	return inst
+}
