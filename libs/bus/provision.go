@@ -10,8 +10,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/millrace/millrace/schemas/streams"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/millrace/millrace/schemas/streams"
 )
 
 // Sizes are the byte limits of the streams; RAW and ENRICHED are a shard's.
@@ -54,6 +55,9 @@ func Provision(ctx context.Context, js jetstream.JetStream, names Names, plan Pl
 	if plan.Shards == 0 {
 		plan.Shards = DefaultShards
 	}
+	if s := plan.Sizes; min(s.In, s.Raw, s.Enriched, s.Dead) <= 0 || plan.MaxIn <= 0 {
+		return Installation{}, fmt.Errorf("sizes %+v, largest message %d: every stream needs a limit in bytes", plan.Sizes, plan.MaxIn)
+	}
 	inst, err := Open(ctx, js, names)
 	switch {
 	case errors.Is(err, ErrNotProvisioned):
@@ -78,6 +82,7 @@ func Provision(ctx context.Context, js jetstream.JetStream, names Names, plan Pl
 	}
 	_, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
 		Bucket: names.BucketLeases(), Description: "who works on which shard", History: 1, Replicas: max(plan.Replicas, 1),
+		TTL: time.Hour, // what instances that are long gone left behind
 	})
 	if err != nil {
 		return Installation{}, fmt.Errorf("create bucket %s: %w", names.BucketLeases(), err)

@@ -54,7 +54,7 @@ func ParseReceipt(text string, shards int) (Receipt, error) {
 	if text == "" {
 		return r, nil
 	}
-	for _, part := range strings.Split(text, ",") {
+	for part := range strings.SplitSeq(text, ",") {
 		lane, seq, ok := strings.Cut(part, ":")
 		n, err := strconv.ParseUint(seq, 10, 64)
 		if !ok || err != nil || n == 0 {

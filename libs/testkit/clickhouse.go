@@ -65,13 +65,17 @@ func portOf(addr string) (port int, err error) {
 	return 0, fmt.Errorf("address %q has no port", addr)
 }
 
-// Config is how one of the three users reaches it (localdb.WriterUser, ...).
-func (c *ClickHouse) Config(user string) eventdb.Config {
+// Password is that of one of the three users (localdb.WriterUser, ...).
+func (c *ClickHouse) Password(user string) string {
 	p := c.cfg.Passwords
-	password := map[string]string{
+	return map[string]string{
 		localdb.WriterUser: p.Writer, localdb.ReaderUser: p.Reader, localdb.MigratorUser: p.Migrator,
 	}[user]
-	return eventdb.Config{URL: c.Addrs().URL(user, password)}
+}
+
+// Config is how one of the three users reaches it.
+func (c *ClickHouse) Config(user string) eventdb.Config {
+	return eventdb.Config{URL: c.Addrs().URL(user, c.Password(user))}
 }
 
 // Open connects as a user; the connection ends with the test.
