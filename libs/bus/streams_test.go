@@ -1,0 +1,127 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+var testNames = Names{Prefix: "millrace"}
+
+func plan() Plan {
+	return Plan{Shards: 3, Sizes: Sizes{In: 1 << 20, Raw: 1 << 20, Enriched: 1 << 20, Dead: 1 << 20}, MaxIn: 1 << 16}
+}
+
+func TestManyProvisionAtOnceAndAgreeOnOneLife(t *testing.T) {
+	js := newLeaseRig(t).js()
+	if _, err := Open(t.Context(), js, testNames); !errors.Is(err, ErrNotProvisioned) {
+		t.Fatalf("before: %v", err)
+	}
+	var wg sync.WaitGroup
+	all := make([]Installation, 6)
+	for i := range all {
+		wg.Go(func() {
+			var err error
+			if all[i], err = Provision(t.Context(), js, testNames, plan()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	for _, inst := range all {
+		if inst != all[0] || inst.Shards != 3 || inst.Incarnation == 0 {
+			t.Errorf("installations differ: %+v and %+v", all[0], inst)
+		}
+	}
+}
+
+func TestProvisionChangesSizesAndNothingElse(t *testing.T) {
+	js := newLeaseRig(t).js()
+	p := plan()
+	first, err := Provision(t.Context(), js, testNames, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Sizes.Raw = 2 << 20
+	second, err := Provision(t.Context(), js, testNames, p)
+	if err != nil || second != first {
+		t.Fatalf("%+v, %v; want %+v", second, err, first)
+	}
+	s, err := js.Stream(t.Context(), testNames.StreamRaw(1))
+	if err != nil || s.CachedInfo().Config.MaxBytes != 2<<20 {
+		t.Errorf("RAW_1: %v, %v", s.CachedInfo().Config.MaxBytes, err)
+	}
+	p.Shards = 4
+	if _, err := Provision(t.Context(), js, testNames, p); err == nil || !strings.Contains(err.Error(), "fixed for the life") {
+		t.Errorf("other shards: %v", err)
+	}
+	p.Shards, p.Sizes.Dead = 3, 0
+	if _, err := Provision(t.Context(), js, testNames, p); err == nil {
+		t.Error("a stream without a limit is taken")
+	}
+}
+
+func TestAStreamThatForgetsIsRefused(t *testing.T) {
+	js := newLeaseRig(t).js()
+	if _, err := Provision(t.Context(), js, testNames, plan()); err != nil {
+		t.Fatal(err)
+	}
+	s, err := js.Stream(t.Context(), testNames.StreamEnriched(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := s.CachedInfo().Config
+	cfg.Discard = jetstream.DiscardOld
+	if _, err := js.UpdateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Provision(t.Context(), js, testNames, plan()); err == nil || !strings.Contains(err.Error(), cfg.Name) {
+		t.Errorf("a stream that discards old messages: %v", err)
+	}
+}
+
+func TestTheLedgerTakesOneOfTwoOwners(t *testing.T) {
+	js := newLeaseRig(t).js()
+	if _, err := Provision(t.Context(), js, testNames, plan()); err != nil {
+		t.Fatal(err)
+	}
+	ledger, err := js.Stream(t.Context(), testNames.StreamLedger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	if _, ok, err := LedgerLast(ctx, ledger, testNames, 1); ok || err != nil {
+		t.Fatalf("an empty ledger: %v, %v", ok, err)
+	}
+	first := Record{Shard: 1, Proven: 5, Totals: Totals{In: 9, Rows: 7, Dead: 1, Repeats: 1}}
+	if err := LedgerAppend(ctx, js, ledger, testNames, &first, 0); err != nil {
+		t.Fatal(err)
+	}
+	// The reply of the same append was lost: written again, it counts as stored.
+	again := first
+	again.Revision = 0
+	if err := LedgerAppend(ctx, js, ledger, testNames, &again, 0); err != nil || again.Revision != first.Revision {
+		t.Errorf("the same record again: revision %d, %v; want %d", again.Revision, err, first.Revision)
+	}
+	other := Record{Shard: 1, Proven: 6}
+	if err := LedgerAppend(ctx, js, ledger, testNames, &other, 0); !errors.Is(err, ErrFenced) {
+		t.Errorf("another record at the same place: %v", err)
+	}
+	elsewhere := Record{Shard: 2}
+	if err := LedgerAppend(ctx, js, ledger, testNames, &elsewhere, 0); err != nil {
+		t.Errorf("another shard: %v", err)
+	}
+	got, ok, err := LedgerLast(ctx, ledger, testNames, 1)
+	if err != nil || !ok || got.Proven != 5 || got.Totals != first.Totals || got.Revision != first.Revision {
+		t.Errorf("read back %+v, %v, %v", got, ok, err)
+	}
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := LedgerAppend(gone, js, ledger, testNames, &Record{Shard: 1}, first.Revision); err == nil || errors.Is(err, ErrFenced) {
+		t.Errorf("an append that never left: %v, want an error that is no fence", err)
+	}
+}
