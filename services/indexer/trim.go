@@ -24,11 +24,15 @@ type trimPoint struct {
 	checkpoint frame.Checkpoint
 }
 
-// trim purges what is proven, every trimEvery while streams are roomy and
-// every second while they fill, until ctx is done. Only the shard's owner
+// lookEvery is how often a stream's fill is looked at: often enough that one
+// of a few megabytes cannot run full in between.
+const lookEvery = 250 * time.Millisecond
+
+// trim purges what is proven, every TrimEvery while streams are roomy and at
+// every look while they are nearly full, until ctx is done. Only the shard's owner
 // does it.
 func (s *shard) trim(ctx context.Context) error {
-	tick := time.NewTicker(time.Second)
+	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	var lastRoutine time.Time
 	for {

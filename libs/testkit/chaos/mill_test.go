@@ -21,6 +21,8 @@ type mill struct {
 	bin      string
 	db       *testkit.ClickHouse
 	natsPort int
+	natsDir  string
+	rawSize  string // of each RAW and ENRICHED stream
 	nats     *process
 	services map[string][2]*process
 	doors    [2]string // addresses of the ingesters
@@ -33,7 +35,7 @@ const (
 )
 
 func newMill(t *testing.T) *mill {
-	m := &mill{t: t, bin: build(t), natsPort: freePort(t), services: map[string][2]*process{}}
+	m := &mill{t: t, bin: build(t), natsPort: freePort(t), natsDir: t.TempDir(), rawSize: "512MiB", services: map[string][2]*process{}}
 	m.db = testkit.StartClickHouse(t)
 	return m
 }
@@ -43,7 +45,7 @@ func (m *mill) startNATS() {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	m.nats = launch(m.t, "nats", self, []string{envNATSDir + "=" + m.t.TempDir(), envNATSPort + "=" + strconv.Itoa(m.natsPort)})
+	m.nats = launch(m.t, "nats", self, []string{envNATSDir + "=" + m.natsDir, envNATSPort + "=" + strconv.Itoa(m.natsPort)})
 }
 
 // startService starts two processes of a service.
@@ -55,7 +57,7 @@ func (m *mill) startService(name string) {
 		switch name {
 		case "ingester":
 			m.doors[i] = address(freePort(m.t))
-			args = append(args, "--ingest-addr", m.doors[i], "--raw-size", "512MiB", "--enriched-size", "512MiB", "--in-size", "256MiB", "--dead-size", "64MiB")
+			args = append(args, "--ingest-addr", m.doors[i], "--raw-size", m.rawSize, "--enriched-size", m.rawSize, "--in-size", "256MiB", "--dead-size", "64MiB")
 		case "indexer":
 			args = append(args, "--clickhouse-url", m.db.Config(localdb.WriterUser).URL)
 		case "query":
