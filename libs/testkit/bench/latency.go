@@ -67,10 +67,13 @@ func latency(ctx context.Context, bin string, rate int, length time.Duration, ru
 	if failed != nil {
 		return latencyResult{}, fmt.Errorf("latency: %w", failed)
 	}
-	if _, err := s.arrived(ctx, run, events); err != nil {
+	if _, err := s.arrived(ctx, events); err != nil {
 		return latencyResult{}, fmt.Errorf("latency: %w", err)
 	}
 	after := s.usage()
+	if err := s.exact(ctx, events); err != nil {
+		return latencyResult{}, fmt.Errorf("latency: %w", err)
+	}
 	return latencyResult{
 		Rate: rate, Seconds: length.Seconds(), DoorP50: quantile(door, 0.5), DoorP99: quantile(door, 0.99),
 		RowP50: quantile(row, 0.5), RowP99: quantile(row, 0.99), Samples: len(row),

@@ -41,7 +41,7 @@ func way(ctx context.Context, bin, name string, events, batch int, send sender, 
 	if err := send(ctx, s, bodies); err != nil {
 		return wayResult{}, fmt.Errorf("%s: %w", name, err)
 	}
-	at, err := s.arrived(ctx, run, events)
+	at, err := s.arrived(ctx, events)
 	if err != nil {
 		return wayResult{}, fmt.Errorf("%s: %w", name, err)
 	}
@@ -49,6 +49,9 @@ func way(ctx context.Context, bin, name string, events, batch int, send sender, 
 	// Merges that these rows caused belong to their price.
 	s.quiet(ctx)
 	after := s.usage()
+	if err := s.exact(ctx, events); err != nil {
+		return wayResult{}, fmt.Errorf("%s: %w", name, err)
+	}
 	millions := float64(events) / 1e6
 	seconds := at.Sub(began).Seconds()
 	r := wayResult{

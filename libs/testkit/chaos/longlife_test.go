@@ -21,14 +21,14 @@ import (
 
 // turns is how often the streams are filled anew; `make soak` asks for fifty,
 // which takes ten minutes.
-var turns = flag.Float64("turns", 6, "how often the long life turns its streams over")
+var turns = flag.Float64("turns", 4, "how often the long life turns its streams over")
 
 // Streams so small that a steady load turns them over again and again: they
 // are trimmed, the door never refuses, disk stays flat, and verify agrees over
 // all history although most of it is no longer in any stream.
 func TestALongLifeInSmallStreams(t *testing.T) {
 	m := newMill(t)
-	m.rawSize = "2MiB"
+	m.rawSize = "4MiB"
 	m.startNATS()
 	for _, name := range []string{"ingester", "enricher", "indexer", "query"} {
 		m.startService(name)
