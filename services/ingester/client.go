@@ -1,0 +1,112 @@
+package ingester
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// Networks is a flag.Value: a comma-separated list of addresses and CIDR
+// ranges.
+type Networks []netip.Prefix
+
+// Set replaces the list.
+func (n *Networks) Set(list string) error {
+	*n = nil
+	for part := range strings.SplitSeq(list, ",") {
+		part = strings.TrimSpace(part)
+		if part == "" {
+			continue
+		}
+		prefix, err := netip.ParsePrefix(part)
+		if err != nil {
+			addr, addrErr := netip.ParseAddr(part)
+			if addrErr != nil {
+				return fmt.Errorf("%q is neither an address nor a range like 10.0.0.0/8", part)
+			}
+			prefix = netip.PrefixFrom(addr, addr.BitLen())
+		}
+		*n = append(*n, prefix.Masked())
+	}
+	return nil
+}
+
+// String implements flag.Value.
+func (n *Networks) String() string {
+	parts := make([]string, len(*n))
+	for i, p := range *n {
+		parts[i] = p.String()
+	}
+	return strings.Join(parts, ",")
+}
+
+func (n Networks) contains(a netip.Addr) bool {
+	for _, p := range n {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// clientIP is the address of whoever sent the request: that of the
+// connection, unless it is a trusted proxy's; then the right-most address in
+// X-Forwarded-For that is not one. What stands left of it, the client may
+// have written itself.
+func clientIP(r *http.Request, trusted Networks) string {
+	remote, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return ""
+	}
+	client := remote.Addr().Unmap().WithZone("")
+	if len(trusted) == 0 {
+		return client.String()
+	}
+	var hops []string
+	for _, line := range r.Header.Values("X-Forwarded-For") {
+		hops = append(hops, strings.Split(line, ",")...)
+	}
+	for i := len(hops) - 1; i >= 0 && trusted.contains(client); i-- {
+		hop, ok := parseHop(hops[i])
+		if !ok { // nothing beyond it can be believed
+			break
+		}
+		client = hop
+	}
+	return client.String()
+}
+
+// parseHop reads an address as proxies write it: with or without a port, IPv6
+// with or without brackets.
+func parseHop(text string) (netip.Addr, bool) {
+	text = strings.TrimSpace(text)
+	if ap, err := netip.ParseAddrPort(text); err == nil {
+		return ap.Addr().Unmap().WithZone(""), true
+	}
+	a, err := netip.ParseAddr(strings.Trim(text, "[]"))
+	return a.Unmap().WithZone(""), err == nil
+}
+
+// localHost says whether a Host header names this machine by itself: an
+// address of the loopback, or localhost. A web page can make a browser send
+// requests here under a name that its owner lets point to 127.0.0.1 (DNS
+// rebinding), but cannot forge the name.
+func localHost(host string) bool {
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	}
+	if strings.EqualFold(name, "localhost") {
+		return true
+	}
+	a, err := netip.ParseAddr(strings.Trim(name, "[]"))
+	return err == nil && a.Unmap().IsLoopback()
+}
+
+// onLoopback says whether a listener is reachable from this machine only.
+func onLoopback(a net.Addr) bool {
+	ap, err := netip.ParseAddrPort(a.String())
+	return err == nil && ap.Addr().Unmap().IsLoopback()
+}

@@ -1,0 +1,41 @@
+package ingester
+
+import (
+	"errors"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// What can keep events from being stored. All of them pass or are mended by
+// an operator, so the sender is told to come again; nothing of these is about
+// the events.
+var (
+	// errShardFull: the shard's stream has no room, or so little that the
+	// rest is kept for what is already under way.
+	errShardFull = errors.New("the log of a shard is full; it is trimmed as events reach ClickHouse")
+	// errNoAck: the hold time ended before JetStream had acknowledged. The
+	// events may be stored or not.
+	errNoAck = errors.New("NATS did not acknowledge in time; send the same request again")
+	// errShardClosed: the shard's log went back, so that its sequences would
+	// be given twice. Only `millrace recover` opens it again.
+	errShardClosed = errors.New("a shard is closed because its log went back; an operator has to run `millrace recover`")
+	// errBusy: the memory for requests under way is used up.
+	errBusy = errors.New("too many bytes are in flight")
+	// errRefusals: a source sends more bad events than dead letters are kept for.
+	errRefusals = errors.New("too many refused events from this source")
+	// errNotAdmitted: the hook of the configuration said no.
+	errNotAdmitted = errors.New("nothing is admitted for now")
+	// errStarting: the streams have not been found yet.
+	errStarting = errors.New("the ingester is starting and has not reached NATS yet")
+	// errDraining: the process is about to end.
+	errDraining = errors.New("the ingester is stopping")
+)
+
+// Codes of JetStream's API errors (nats-server, server/errors.json). 10077 is
+// given for every fault of the store; its text tells a full stream from a disk
+// error.
+const (
+	codeStoreFailed           jetstream.ErrorCode = 10077
+	codeInsufficientResources jetstream.ErrorCode = 10047
+	codeAccountStorage        jetstream.ErrorCode = 10002
+)

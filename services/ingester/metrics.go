@@ -1,0 +1,127 @@
+package ingester
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/millrace/millrace/libs/event"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// statuses are all that the door answers, so that the label is a closed set.
+var statuses = []int{200, 400, 401, 403, 404, 405, 408, 413, 429, 503}
+
+type metrics struct {
+	requests      map[int]prometheus.Counter
+	retried       prometheus.Counter
+	held          prometheus.Gauge
+	accepted      map[string]prometheus.Counter
+	refused       map[string]map[event.Reason]prometheus.Counter
+	messages      map[string]prometheus.Counter
+	frames        prometheus.Counter
+	frameEvents   prometheus.Histogram
+	frameBytes    prometheus.Histogram
+	publish       prometheus.Histogram
+	republished   prometheus.Counter
+	framesGivenUp prometheus.Counter
+	shardsClosed  prometheus.Gauge
+	shardFill     *prometheus.GaugeVec
+}
+
+// What became of a message of the NATS door.
+const (
+	messageStored  = "stored"
+	messageDelayed = "delayed"
+)
+
+func newMetrics(reg prometheus.Registerer, inFlight *budget) *metrics {
+	const prefix = "millrace_ingester_"
+	counter := func(name, help string) prometheus.Counter {
+		c := prometheus.NewCounter(prometheus.CounterOpts{Name: prefix + name, Help: help})
+		reg.MustRegister(c)
+		return c
+	}
+	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: prefix + name, Help: help}, labels)
+		reg.MustRegister(c)
+		return c
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: prefix + name, Help: help})
+		reg.MustRegister(g)
+		return g
+	}
+	histogram := func(name, help string, buckets []float64) prometheus.Histogram {
+		h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: prefix + name, Help: help, Buckets: buckets})
+		reg.MustRegister(h)
+		return h
+	}
+	m := &metrics{
+		requests:      map[int]prometheus.Counter{},
+		retried:       counter("retried_requests_total", "HTTP requests that an SDK marked as a repetition (X-Retry-Count)."),
+		held:          gauge("held_requests", "HTTP requests that wait for JetStream."),
+		accepted:      map[string]prometheus.Counter{},
+		refused:       map[string]map[event.Reason]prometheus.Counter{},
+		messages:      map[string]prometheus.Counter{},
+		frames:        counter("frames_total", "RAW frames that JetStream acknowledged."),
+		frameEvents:   histogram("frame_events", "Events in a RAW frame.", prometheus.ExponentialBuckets(1, 2, 12)),
+		frameBytes:    histogram("frame_bytes", "Bytes of a RAW frame's body.", prometheus.ExponentialBuckets(256, 4, 8)),
+		publish:       histogram("publish_seconds", "From a frame's first publication to its acknowledgement.", prometheus.ExponentialBuckets(0.0001, 2.5, 13)),
+		republished:   counter("frames_republished_total", "Publications of a RAW frame after the first."),
+		framesGivenUp: counter("frames_given_up_total", "RAW frames that were not acknowledged within the hold time."),
+		shardsClosed:  gauge("shards_closed", "Shards that are closed because their log went back."),
+		shardFill: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: prefix + "shard_fill_ratio", Help: "Used share of a shard's RAW stream; from 0.85 the door refuses.",
+		}, []string{"shard"}),
+	}
+	reg.MustRegister(m.shardFill, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: prefix + "in_flight_bytes", Help: "Bytes of requests and frames in memory.",
+	}, func() float64 { return float64(inFlight.used.Load()) }))
+
+	requests := counters("requests_total", "HTTP requests by the status of their answer.", "status")
+	for _, status := range statuses {
+		m.requests[status] = requests.WithLabelValues(strconv.Itoa(status))
+	}
+	messages := counters("messages_total", "Deliveries of the NATS door by what became of them.", "outcome")
+	for _, outcome := range []string{messageStored, messageDelayed} {
+		m.messages[outcome] = messages.WithLabelValues(outcome)
+	}
+	accepted := counters("events_accepted_total", "Events that are in RAW as good ones.", "door")
+	refused := counters("events_refused_total", "Events that are in RAW as refused.", "door", "reason")
+	for _, door := range []string{doorHTTP, doorNATS} {
+		m.accepted[door] = accepted.WithLabelValues(door)
+		m.refused[door] = map[event.Reason]prometheus.Counter{}
+		for _, reason := range event.Reasons() {
+			m.refused[door][reason] = refused.WithLabelValues(door, string(reason))
+		}
+	}
+	return m
+}
+
+// answered counts one HTTP request.
+func (m *metrics) answered(status int) {
+	if c := m.requests[status]; c != nil {
+		c.Inc()
+	}
+}
+
+// stored counts the events of a request that is in RAW.
+func (m *metrics) stored(door string, accepted int, refused map[event.Reason]int) {
+	m.accepted[door].Add(float64(accepted))
+	for reason, n := range refused {
+		if c := m.refused[door][reason]; c != nil {
+			c.Add(float64(n))
+		}
+	}
+}
+
+func (m *metrics) published(p *outgoing) {
+	m.frames.Inc()
+	m.frameEvents.Observe(float64(p.block.Rows()))
+	m.frameBytes.Observe(float64(len(p.body)))
+	m.publish.Observe(time.Since(p.sent).Seconds())
+}
+
+func (m *metrics) fill(shard int, share float64) {
+	m.shardFill.WithLabelValues(strconv.Itoa(shard)).Set(share)
+}

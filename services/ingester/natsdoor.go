@@ -1,0 +1,179 @@
+package ingester
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/event"
+	"github.com/millrace/millrace/libs/svc"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	// pullMessages and pullBytes bound what one pull brings: what is parsed
+	// and queued although a shard has filled up meanwhile. The bytes must be
+	// above any single message, or it would never be delivered.
+	pullMessages = 256
+	pullBytes    = 16 << 20
+	// pullWait bounds how long stopping waits for a pull to end. A pull that
+	// is given up early would leave its messages undelivered until AckWait.
+	pullWait = 500 * time.Millisecond
+	// crowdedWait is how often a full shard is looked at again.
+	crowdedWait = 50 * time.Millisecond
+	// lastNak bounds the delay of a message that could not be stored.
+	lastNak = 30 * time.Second
+)
+
+// pull takes messages from IN until ctx is done, and returns when all it took
+// are in RAW or given back. Pulling stops while a shard is full: the messages
+// wait in IN, and when that is full too, the publishers are refused.
+func (d *door) pull(ctx context.Context, js jetstream.JetStream) error {
+	var taken sync.WaitGroup
+	defer taken.Wait()
+	for ctx.Err() == nil {
+		var in jetstream.Consumer
+		err := svc.Retry(ctx, d.log, "pull from the NATS door", func(ctx context.Context) (err error) {
+			in, err = js.Consumer(ctx, d.inst.Names.StreamIn(), d.inst.Names.DurableIngester())
+			return err
+		})
+		if err != nil {
+			break // only ctx ends the retrying
+		}
+		for ctx.Err() == nil {
+			if err := d.pullOnce(ctx, in, &taken); err != nil {
+				d.log.Debug("a pull from the NATS door failed", "err", err)
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// pullOnce takes the messages of one pull.
+func (d *door) pullOnce(ctx context.Context, in jetstream.Consumer, taken *sync.WaitGroup) error {
+	if d.crowded() != nil {
+		select {
+		case <-ctx.Done():
+		case <-time.After(crowdedWait):
+		}
+		return nil
+	}
+	batch, err := in.Fetch(pullMessages, jetstream.FetchMaxBytes(pullBytes), jetstream.FetchMaxWait(pullWait))
+	if err != nil {
+		return err
+	}
+	for msg := range batch.Messages() {
+		taken.Add(1)
+		d.takeMessage(msg, taken.Done)
+	}
+	return batch.Error()
+}
+
+// takeMessage stores the events of one message and acknowledges it once RAW
+// has them. A message without any way to be stored now is given back; none is
+// ever dropped: its publisher has its acknowledgement.
+func (d *door) takeMessage(msg jetstream.Msg, finished func()) {
+	meta, err := msg.Metadata()
+	if err != nil { // not from JetStream: nobody was promised anything
+		d.log.Warn("a message without JetStream's reply subject is left out", "subject", msg.Subject(), "err", err)
+		finished()
+		return
+	}
+	in := d.intakes.Get().(*intake)
+	defer d.intakes.Put(in)
+	spent, err := d.readMessage(in, msg, meta.Sequence.Stream)
+	defer func() { d.budget.free(spent) }()
+	accepted, refused := in.accepted, in.refusedBy()
+	if err == nil {
+		err = d.put(in, time.Now().Add(d.cfg.Hold), func(_ bus.Receipt, err error) {
+			defer finished()
+			if err != nil {
+				d.giveBack(msg, meta.NumDelivered, err)
+				return
+			}
+			// A lost acknowledgement brings the message again, and its events
+			// are repeats then.
+			if err := msg.Ack(); err != nil {
+				d.log.Debug("a message is not acknowledged", "in_seq", meta.Sequence.Stream, "err", err)
+			}
+			d.m.messages[messageStored].Inc()
+			d.m.stored(doorNATS, accepted, refused)
+		})
+	}
+	if err != nil {
+		d.giveBack(msg, meta.NumDelivered, err)
+		finished()
+	}
+}
+
+// readMessage makes rows of a message. Whatever is wrong with it becomes a
+// refused event with the original bytes; an error is one of the door.
+func (d *door) readMessage(in *intake, msg jetstream.Msg, seq uint64) (spent int64, err error) {
+	wire := msg.Data()
+	if !d.budget.take(int64(len(wire))) {
+		return 0, errBusy
+	}
+	spent = int64(len(wire))
+	source := d.inst.Names.SourceOf(msg.Subject())
+	from := origin{door: doorNATS, source: source, inSeq: seq, ndjson: isNDJSON(header(msg, "Content-Type"))}
+	if err := bus.ValidSource(source); err != nil {
+		from.source = invalidSource
+		in.start(from)
+		in.refuseWhole(wire, event.ReasonMalformed, fmt.Sprintf("subject %q: %v", msg.Subject(), err))
+		return spent, nil
+	}
+	in.start(from)
+	encoding := encodingOf(header(msg, "Content-Encoding"))
+	if encoding == "" {
+		encoding = sniff(wire)
+	}
+	body, more, err := d.decode(in, encoding, wire)
+	spent += more
+	if err == nil {
+		err = in.read(body)
+	}
+	if err != nil && !errors.Is(err, errBusy) {
+		reason, detail := wholeBody(err)
+		in.refuseWhole(wire, reason, detail)
+		err = nil
+	}
+	return spent, err
+}
+
+// invalidSource stands for a subject's token that cannot be a source: who may
+// publish what is a matter of NATS's permissions, so the message is kept as a
+// dead letter.
+const invalidSource = "invalid"
+
+// giveBack lets a message come again after a while that grows with every
+// delivery.
+func (d *door) giveBack(msg jetstream.Msg, delivered uint64, cause error) {
+	d.m.messages[messageDelayed].Inc()
+	delay := min(100*time.Millisecond<<min(delivered, 10), lastNak)
+	if err := msg.NakWithDelay(delay); err != nil {
+		// It comes again anyway, when AckWait is over.
+		d.log.Debug("a message is not given back", "err", err)
+	}
+	d.log.Debug("a message could not be stored and comes again", "delay", delay.String(), "err", cause)
+}
+
+// header finds a header of a NATS message whatever its case: publishers in
+// other languages do not all write it as HTTP does.
+func header(msg jetstream.Msg, name string) string {
+	h := msg.Headers()
+	if v := nats.Header(h).Get(name); v != "" {
+		return v
+	}
+	for key, values := range h {
+		if len(values) > 0 && strings.EqualFold(key, name) {
+			return values[0]
+		}
+	}
+	return ""
+}
