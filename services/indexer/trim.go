@@ -59,14 +59,18 @@ func (s *shard) trim(ctx context.Context) error {
 
 func (s *shard) trimOnce(ctx context.Context, point *trimPoint, routine bool) error {
 	enriched := trimmer{js: s.js, stream: s.names.StreamEnriched(s.id), keep: s.cfg.Keep, log: s.trimmed}
-	// Of ENRICHED the last proven frame stays: it carries the checkpoint.
-	if err := enriched.run(ctx, routine, point.proven-1, point.proven-1); err != nil {
+	// What is proven and whose dead letters are out may go; of ENRICHED all but
+	// the last such frame, which carries the checkpoint.
+	proven := min(point.proven, point.checkpoint.DeadOut)
+	if proven == 0 {
+		return nil
+	}
+	if err := enriched.run(ctx, routine, proven-1, proven-1); err != nil {
 		return err
 	}
-	// Of RAW what is proven and whose dead letters are out may go. The dedup
-	// window is kept as well while there is room: when the stream is nearly
-	// full the window shortens, because a shut door would be worse.
-	proven := min(point.proven, point.checkpoint.DeadOut)
+	// Of RAW the dedup window is kept as well while there is room: when the
+	// stream is nearly full the window shortens, because a shut door would be
+	// worse.
 	outside := min(proven, max(point.checkpoint.Window, 1)-1)
 	raw := trimmer{js: s.js, stream: s.names.StreamRaw(s.id), keep: s.cfg.Keep, log: s.trimmed}
 	return raw.run(ctx, routine, outside, proven)
