@@ -25,6 +25,8 @@ func EcosystemAliases() map[string][]string {
 		"nats-key":            {"NATS_KEY"},
 		"nats-ca":             {"NATS_CA"},
 		"clickhouse-url":      {"CLICKHOUSE_URL"},
+		"clickhouse-http-url": {"CLICKHOUSE_HTTP_URL"},
+		"clickhouse-database": {"CLICKHOUSE_DATABASE"},
 		"clickhouse-user":     {"CLICKHOUSE_USER"},
 		"clickhouse-password": {"CLICKHOUSE_PASSWORD"},
 	}

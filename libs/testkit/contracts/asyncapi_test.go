@@ -131,8 +131,9 @@ func TestHeaders(t *testing.T) {
 			t.Errorf("headers of %s that are described (-code +document):\n%s", message, diff)
 		}
 	}
+	// deploy/check compares these with frames that the services have written.
 	check("rawFrame", []string{"Nats-Msg-Id", bus.HeaderCodec, bus.HeaderEvents, bus.HeaderFrame})
-	check("enrichedFrame", []string{bus.HeaderCodec, bus.HeaderVerdict, bus.HeaderCheckpoint})
+	check("enrichedFrame", []string{bus.HeaderCodec, bus.HeaderVerdict, bus.HeaderCheckpoint, "Nats-Expected-Last-Sequence"})
 	check("deadLetter", slices.Collect(maps.Keys(letter.Msg(bus.Names{Prefix: "p"}).Header)))
 }
 
