@@ -1,0 +1,143 @@
+package localdb
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+// TestRights tries statements as each user. want is "ok" or the code of ClickHouse's exception:
+// 497 no such right, 164 readonly, 452 outside the bounds, 396 too many rows, 516 not logged in, 700 too many sessions.
+func TestRights(t *testing.T) {
+	cfg := testConfig(t)
+	s := start(t, cfg)
+	makeTable(t, s, cfg.Passwords)
+	must(t, s, MigratorUser, cfg.Passwords.Migrator,
+		"CREATE VIEW millrace.v AS SELECT x FROM millrace.t")
+	must(t, s, MigratorUser, cfg.Passwords.Migrator, "CREATE DATABASE IF NOT EXISTS millrace")
+
+	const outside = "CREATE DATABASE other"
+	for _, tc := range []struct {
+		user, sql, want string
+		settings        []string
+	}{
+		// The writer puts rows in and counts them.
+		{user: WriterUser, sql: "INSERT INTO millrace.t VALUES (7)", want: "ok"},
+		{
+			user: WriterUser, sql: "INSERT INTO millrace.t VALUES (8)", want: "ok",
+			settings: []string{"async_insert", "0", "insert_deduplication_token", "a", "max_execution_time", "10"},
+		},
+		{user: WriterUser, sql: "SELECT count() FROM millrace.t", want: "ok"},
+		{user: WriterUser, sql: "SELECT sum(bytes_on_disk) FROM system.parts WHERE database = 'millrace'", want: "ok"},
+		{user: WriterUser, sql: "SELECT free_space FROM system.disks", want: "ok"},
+		{user: WriterUser, sql: "SELECT name, type FROM system.columns WHERE database = 'millrace'", want: "ok"},
+		{user: WriterUser, sql: "CREATE TABLE millrace.w (x UInt8) ENGINE = MergeTree ORDER BY x", want: "497"},
+		{user: WriterUser, sql: "ALTER TABLE millrace.t DELETE WHERE 1", want: "497"},
+		{user: WriterUser, sql: "ALTER TABLE millrace.t DROP PARTITION ID 'all'", want: "497"},
+		{user: WriterUser, sql: "TRUNCATE TABLE millrace.t", want: "497"},
+		{user: WriterUser, sql: "DROP TABLE millrace.t", want: "497"},
+		{user: WriterUser, sql: "SELECT * FROM system.processes", want: "497"},
+		{user: WriterUser, sql: "SELECT * FROM url('http://127.0.0.1:1/', 'LineAsString', 'l String')", want: "497"},
+		{user: WriterUser, sql: "SYSTEM STOP MERGES millrace.t", want: "497"},
+		{user: WriterUser, sql: outside, want: "497"},
+
+		// The reader reads, within bounds.
+		{user: ReaderUser, sql: "SELECT count() FROM millrace.t", want: "ok"},
+		{user: ReaderUser, sql: "SELECT count() FROM millrace.v", want: "ok"},
+		{user: ReaderUser, sql: "SHOW TABLES FROM millrace", want: "ok"},
+		{user: ReaderUser, sql: "DESCRIBE TABLE millrace.t", want: "ok"},
+		{user: ReaderUser, sql: "EXPLAIN SELECT count() FROM millrace.t", want: "ok"},
+		{user: ReaderUser, sql: "SELECT {x:String}", want: "ok", settings: []string{"param_x", "a"}},
+		{user: ReaderUser, sql: "SELECT 1", want: "ok", settings: []string{
+			"max_execution_time", "5", "max_result_rows", "10", "log_comment", "c", "output_format_json_quote_64bit_integers", "1",
+			"default_format", "JSON", "query_id", "q1", "wait_end_of_query", "1", "buffer_size", "1000",
+		}},
+		{user: ReaderUser, sql: "SELECT 1 SETTINGS max_execution_time = 0.5", want: "ok"},
+		{user: ReaderUser, sql: "SELECT 1 SETTINGS max_execution_time = 5000", want: "452"},
+		{user: ReaderUser, sql: "SELECT 1 SETTINGS max_execution_time = 0", want: "452"},
+		{user: ReaderUser, sql: "SELECT 1 SETTINGS max_result_rows = 0", want: "452"},
+		{user: ReaderUser, sql: "SELECT 1 SETTINGS max_memory_usage = 0", want: "452"},
+		{user: ReaderUser, sql: "SELECT 1 SETTINGS readonly = 0", want: "164"},
+		{user: ReaderUser, sql: "SELECT 1 SETTINGS result_overflow_mode = 'break'", want: "164"},
+		{user: ReaderUser, sql: "SELECT 1 SETTINGS max_concurrent_queries_for_user = 0", want: "164"},
+		{user: ReaderUser, sql: "SET max_execution_time = 10", want: "ok"},
+		{user: ReaderUser, sql: "SET readonly = 0", want: "164"},
+		{user: ReaderUser, sql: "SELECT number FROM numbers(1000001)", want: "396", settings: []string{"wait_end_of_query", "1"}},
+		{user: ReaderUser, sql: "SELECT number FROM numbers(100) SETTINGS max_result_rows = 10", want: "396"},
+		{user: ReaderUser, sql: "SELECT groupArray(number) FROM numbers(1e8) SETTINGS max_memory_usage = 10000000", want: "241"},
+		{user: ReaderUser, sql: "SELECT sum(sipHash64(number)) FROM numbers(1e13) SETTINGS max_execution_time = 0.05", want: "159"},
+		{user: ReaderUser, sql: "INSERT INTO millrace.t VALUES (7)", want: "497"},
+		{user: ReaderUser, sql: "CREATE TEMPORARY TABLE x (a UInt8)", want: "497"},
+		{user: ReaderUser, sql: "SELECT * FROM system.users", want: "497"},
+		{user: ReaderUser, sql: "SELECT * FROM system.processes", want: "497"},
+		{user: ReaderUser, sql: "SELECT * FROM system.parts", want: "497"},
+		{user: ReaderUser, sql: "SELECT * FROM file('/etc/hostname', 'LineAsString', 'l String')", want: "497"},
+		{user: ReaderUser, sql: "SELECT * FROM url('http://127.0.0.1:1/', 'LineAsString', 'l String')", want: "497"},
+		{user: ReaderUser, sql: "SELECT * FROM remote('127.0.0.1:1', millrace.t)", want: "497"},
+		{user: ReaderUser, sql: "DROP TABLE millrace.t", want: "497"},
+		{user: ReaderUser, sql: "KILL QUERY WHERE 1", want: "497"},
+		{user: ReaderUser, sql: "SYSTEM STOP LISTEN HTTP", want: "497"},
+		{user: ReaderUser, sql: "SELECT 1; SELECT 2", want: "62"},
+
+		// The migrator changes the one database.
+		{user: MigratorUser, sql: "CREATE TABLE millrace.m (x UInt8) ENGINE = ReplacingMergeTree ORDER BY x", want: "ok"},
+		{user: MigratorUser, sql: "ALTER TABLE millrace.m ADD COLUMN y UInt8", want: "ok"},
+		{user: MigratorUser, sql: "ALTER TABLE millrace.t MODIFY SETTING fsync_after_insert = 1", want: "ok"},
+		{user: MigratorUser, sql: "INSERT INTO millrace.m VALUES (1, 1)", want: "ok"},
+		{user: MigratorUser, sql: "DELETE FROM millrace.m WHERE x = 1", want: "ok"},
+		{user: MigratorUser, sql: "OPTIMIZE TABLE millrace.m FINAL", want: "ok"},
+		{user: MigratorUser, sql: "DROP TABLE millrace.m", want: "ok"},
+		{user: MigratorUser, sql: "DROP DATABASE millrace", want: "497"},
+		{user: MigratorUser, sql: outside, want: "497"},
+		{user: MigratorUser, sql: "CREATE USER u", want: "497"},
+		{user: MigratorUser, sql: "CREATE TABLE millrace.f (x String) ENGINE = File('CSV')", want: "497"},
+		{user: MigratorUser, sql: "SELECT * FROM file('/etc/hostname', 'LineAsString', 'l String')", want: "497"},
+
+		// Nobody else comes in: the engine's own session is the only one of `default`.
+		{user: "default", sql: "SELECT 1", want: "700"},
+		{user: "", sql: "SELECT * FROM file('/etc/hostname', 'LineAsString', 'l String')", want: "700"},
+		{user: "somebody", sql: "SELECT 1", want: "516"},
+	} {
+		name := tc.user + ": " + tc.sql
+		password := map[string]string{
+			WriterUser: cfg.Passwords.Writer, ReaderUser: cfg.Passwords.Reader, MigratorUser: cfg.Passwords.Migrator,
+		}[tc.user]
+		_, err := ask(t, s.Addrs(), tc.user, password, tc.sql, tc.settings...)
+		var ex *exception
+		switch {
+		case err == nil:
+			if tc.want != "ok" {
+				t.Errorf("%s: allowed, want code %s", name, tc.want)
+			}
+		case errors.As(err, &ex):
+			if ex.code != tc.want {
+				t.Errorf("%s: want %s, got %v", name, tc.want, err)
+			}
+		default:
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, user := range []string{WriterUser, ReaderUser, MigratorUser} {
+		_, err := ask(t, s.Addrs(), user, "wrong", "SELECT 1")
+		var ex *exception
+		if !errors.As(err, &ex) || ex.code != "516" {
+			t.Errorf("%s with a wrong password: %v, want code 516", user, err)
+		}
+	}
+}
+
+func TestPasswordsAreNotStored(t *testing.T) {
+	p := NewPasswords()
+	if p.Writer == p.Reader || p.Reader == p.Migrator || p == NewPasswords() {
+		t.Fatalf("passwords repeat: %+v", p)
+	}
+	text := usersXML(p, true)
+	for _, pw := range []string{p.Writer, p.Reader, p.Migrator} {
+		if strings.Contains(text, pw) {
+			t.Fatalf("users.xml holds the password itself")
+		}
+	}
+	if strings.Contains(usersXML(p, false), "<default><password/>") {
+		t.Fatal("a clickhouse binary needs no user without a password")
+	}
+}
