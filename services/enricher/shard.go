@@ -228,7 +228,7 @@ func (s *shard) send(f *rawFrame, body []byte, v *frame.Verdict) {
 	}
 	c := frame.Checkpoint{
 		Frame: f.id, Received: s.received, Refused: s.refused, Earlier: s.earlier,
-		DeadOut: s.letters.out(), Writer: s.out.writer,
+		DeadOut: s.letters.out(), Writer: s.out.writer, Remembers: s.mill.seen.effective().Seconds(),
 	}
 	if c.Window, c.Before = s.mill.seen.window(); c.Window == 0 {
 		c.Window = s.next

@@ -65,8 +65,8 @@ func (c *Config) Defaults() {
 			*d = v
 		}
 	}
-	or(&c.FlushMin, 100*time.Millisecond)
-	or(&c.FlushMax, 700*time.Millisecond)
+	or(&c.FlushMin, 200*time.Millisecond)
+	or(&c.FlushMax, 800*time.Millisecond)
 	or(&c.InsertTimeout, 30*time.Second)
 	or(&c.Keep, 7*24*time.Hour)
 	or(&c.TrimEvery, 30*time.Second)

@@ -145,6 +145,9 @@ type Checkpoint struct {
 	// Before is the latest timestamp of RAW before Window, from which the
 	// window's clock goes on when it is read back; zero when there is none.
 	Before time.Time `json:"before,omitzero"`
+	// Remembers is for how many seconds an id is recognised at present: the
+	// configured window, unless memory ends it earlier.
+	Remembers float64 `json:"remembers,omitempty"`
 	// Refused is the last sequence, this one included, whose frame has
 	// refused events; Earlier is the one before it. They link the frames
 	// that have dead letters into a list.
