@@ -1,0 +1,143 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/millrace/millrace/libs/bus"
+)
+
+// watermark is the newest ledger record of each shard, kept in memory. One goroutine follows the ledger, any number
+// wait.
+type watermark struct {
+	metrics *metrics
+	log     *slog.Logger
+
+	mu        sync.Mutex // guards all below
+	records   map[int]bus.Record
+	changed   chan struct{} // closed, and replaced, when a record has come
+	following error         // why the ledger is not being followed, nil while it is
+}
+
+var errNotFollowed = errors.New("the ledger has not been read yet")
+
+func newWatermark(m *metrics, log *slog.Logger) *watermark {
+	return &watermark{metrics: m, log: log, records: map[int]bus.Record{}, changed: make(chan struct{}), following: errNotFollowed}
+}
+
+// put takes a record that is newer than the one that is known.
+func (w *watermark) put(rec bus.Record) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if old, ok := w.records[rec.Shard]; ok && old.Revision >= rec.Revision {
+		return
+	}
+	w.records[rec.Shard] = rec
+	w.metrics.proven.WithLabelValues(strconv.Itoa(rec.Shard)).Set(float64(rec.Proven))
+	close(w.changed)
+	w.changed = make(chan struct{})
+}
+
+func (w *watermark) state(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.following = err
+}
+
+// proven is the shard's watermark, and a channel that is closed when any shard's record changes.
+func (w *watermark) proven(shard int) (uint64, <-chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.records[shard].Proven, w.changed
+}
+
+// follow keeps the watermark up to date until ctx is done. Nothing else ends it: NATS may go away and come back, and the
+// LEDGER stream may come to be after us.
+func (s *Service) follow(ctx context.Context) error {
+	const first, last = 50 * time.Millisecond, 2 * time.Second
+	delay := first
+	for {
+		err := s.followOnce(ctx, func() { delay = first })
+		if ctx.Err() != nil {
+			return nil
+		}
+		s.ledger.state(err)
+		s.metrics.reopened.Inc()
+		if delay == first {
+			s.log.Warn("following the ledger begins again", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(delay):
+		}
+		delay = min(2*delay, last)
+	}
+}
+
+// followOnce reads the newest record of each shard and then every further one.
+func (s *Service) followOnce(ctx context.Context, opened func()) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// A consumer's calls need an end of their own: while NATS is away they would wait for as long as they may.
+	open, opening := context.WithTimeout(ctx, 5*time.Second)
+	defer opening()
+	if _, err := s.installation(open); err != nil {
+		return err
+	}
+	consumer, err := s.js.OrderedConsumer(open, s.names.StreamLedger(), jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{s.names.LedgerAll()},
+		DeliverPolicy:  jetstream.DeliverLastPerSubjectPolicy,
+		// One: follow's own loop is quicker to find a NATS that has come back.
+		MaxResetAttempts: 1,
+	})
+	if err != nil {
+		return fmt.Errorf("follow %s: %w", s.names.StreamLedger(), err)
+	}
+	msgs, err := consumer.Messages(jetstream.PullMaxMessages(512), jetstream.PullHeartbeat(2*time.Second), jetstream.PullExpiry(10*time.Second))
+	if err != nil {
+		return fmt.Errorf("follow %s: %w", s.names.StreamLedger(), err)
+	}
+	defer msgs.Stop()
+	opened()
+	s.ledger.state(nil)
+	for {
+		msg, err := msgs.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return fmt.Errorf("follow %s: %w", s.names.StreamLedger(), err)
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			return fmt.Errorf("follow %s: %w", s.names.StreamLedger(), err)
+		}
+		rec, err := bus.DecodeRecord(msg.Data())
+		if err != nil {
+			// Not written by an indexer of ours; the shard's next record will do.
+			s.log.Error("a ledger record cannot be read", "seq", meta.Sequence.Stream, "err", err)
+			continue
+		}
+		rec.Revision = meta.Sequence.Stream
+		s.ledger.put(rec)
+	}
+}
+
+// followed is the readiness check: whether a watermark that does not move means that nothing was proven.
+func (s *Service) followed() error {
+	if s.nc.Status() != nats.CONNECTED {
+		return fmt.Errorf("NATS: %w", ErrUnavailable)
+	}
+	s.ledger.mu.Lock()
+	defer s.ledger.mu.Unlock()
+	if s.ledger.following != nil {
+		return fmt.Errorf("ledger: %w: %w", ErrUnavailable, s.ledger.following)
+	}
+	return nil
+}
