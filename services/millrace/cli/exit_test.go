@@ -1,0 +1,142 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// typed runs a command line in an empty directory and returns how it ended.
+func typed(t *testing.T, env map[string]string, stdin string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	var out, errs bytes.Buffer
+	a := &app{host: host{
+		stdin: strings.NewReader(stdin), stdout: &out, stderr: &errs,
+		env: func(name string) (string, bool) { v, ok := env[name]; return v, ok },
+	}}
+	for name, value := range env {
+		a.environ = append(a.environ, name+"="+value)
+	}
+	code = a.run(t.Context(), args)
+	return code, out.String(), errs.String()
+}
+
+func TestExitCodes(t *testing.T) {
+	answer := func(status int, body string) string {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, body)
+		}))
+		t.Cleanup(srv.Close)
+		return srv.URL
+	}
+	is := func(want int, says string, args ...string) {
+		t.Helper()
+		code, _, stderr := typed(t, nil, "", args...)
+		if code != want || !strings.Contains(stderr, says) {
+			t.Errorf("%q ends with %d, want %d: %s", args, code, want, stderr)
+		}
+	}
+	const nobody = "http://127.0.0.1:1"
+	is(exitOK, "", "version")
+	is(exitUsage, "unknown flag", "version", "--nothing")
+	is(exitUsage, "table or json", "version", "--output", "xml")
+	is(exitUsage, "no arguments", "status", "please")
+	is(exitUsage, "the SQL as one argument", "query", "SELECT", "1")
+	is(exitUsage, "name=value", "query", "SELECT 1", "--param", "x")
+	is(exitUsage, "--query-url", "query", "SELECT 1", "--query-url", "localhost:8090")
+	is(exitUsage, "combined or ndjson", "import", "--format", "csv", "file", "--write-key", "k")
+	is(exitUsage, "no write key", "send", "x", "--user", "u")
+	is(exitUsage, "process or power", "up", "--durability", "wishful")
+	is(exitUsage, "--max-disk", "up", "--max-disk", "much")
+	is(exitUsage, "is not a letter", "up", "--source", "a b")
+	is(exitUnreachable, "nothing answers", "query", "SELECT 1", "--query-url", nobody)
+	is(exitUnreachable, "nothing answers", "send", "x", "--user", "u", "--url", nobody, "--write-key", "k", "--patience", "0s")
+	is(exitFailed, "no such table", "query", "SELECT 1", "--query-url", answer(http.StatusBadRequest, `{"detail":"no such table"}`))
+	is(exitNotYet, "took too long", "query", "SELECT 1", "--query-url", answer(http.StatusGatewayTimeout, `{"detail":"it took too long"}`))
+	is(exitUnreachable, "too much", "query", "SELECT 1", "--query-url", answer(http.StatusServiceUnavailable, `{"detail":"too much"}`))
+	is(exitFailed, "", "verify", "--query-url", answer(http.StatusOK, `{"report":{"ok":false,"findings":[{"shard":1,"kind":"missing","first":3,"last":4,"expected":2,"found":0,"detail":"x"}]}}`))
+	is(exitNotYet, "7 events", "verify", "--query-url", answer(http.StatusOK, `{"report":{"ok":true,"pending":7}}`))
+	is(exitFailed, "broke off", "verify", "--query-url", answer(http.StatusOK, `{"progress":{"shard":0}}`))
+	is(exitFailed, "shard 0 is shut: it went back", "status", "--query-url", answer(http.StatusOK, `{"shards":[{"shard":0,"open":false,"note":"it went back"}]}`))
+}
+
+func TestSettingsComeFromFlagsThenEnvironment(t *testing.T) {
+	var got []string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		got = append(got, r.Header.Get("X-Write-Key")+" "+string(body))
+		_, _ = io.WriteString(w, `{"accepted":1,"rejected":[],"receipt":"0:1"}`)
+	}))
+	t.Cleanup(srv.Close)
+	env := map[string]string{"MILLRACE_URL": srv.URL, "MILLRACE_WRITE_KEY": "from-env", "MILLRACE_CONFIG": "/not/for/this/command"}
+	secret := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(secret, []byte("from-file\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		env  map[string]string
+		args []string
+		want string
+	}{
+		{env, []string{"send", "x", "--user", "u"}, "from-env"},
+		{env, []string{"send", "x", "--user", "u", "--write-key", "from-flag"}, "from-flag"},
+		{map[string]string{"MILLRACE_URL": srv.URL, "MILLRACE_WRITE_KEY_FILE": secret}, []string{"send", "x", "--user", "u"}, "from-file"},
+		{map[string]string{"MILLRACE_URL": srv.URL, "MILLRACE_WRITE_KEYS": "a:key-a,b:key-b"}, []string{"send", "x", "--user", "u", "--source", "b"}, "key-b"},
+	} {
+		got = nil
+		if code, _, stderr := typed(t, c.env, "", c.args...); code != exitOK {
+			t.Fatalf("%v: %d %s", c.args, code, stderr)
+		}
+		if want := c.want + ` {"event":"x","type":"track","userId":"u"}`; len(got) != 1 || got[0] != want {
+			t.Errorf("sent %q, want %q", got, want)
+		}
+	}
+	// `up` knows the variables of the other commands and no others.
+	code, _, stderr := typed(t, map[string]string{"MILLRACE_QUERY_URL": "x", "MILLRACE_MAXDISK": "1GiB"}, "", "up")
+	if code != exitUsage || !strings.Contains(stderr, "MILLRACE_MAXDISK") || !strings.Contains(stderr, "MILLRACE_MAX_DISK") {
+		t.Errorf("a misspelt variable: %d %s", code, stderr)
+	}
+	code, stdout, _ := typed(t, map[string]string{"MILLRACE_MAX_DISK": "1GiB", "MILLRACE_QUERY_URL": "x"}, "", "up", "--print-config", "--write-keys", "a:secret", "--write-key", "secret")
+	if code != exitOK || !strings.Contains(stdout, "max-disk: 1GiB") || strings.Contains(stdout, "secret") {
+		t.Errorf("--print-config: %d\n%s", code, stdout)
+	}
+}
+
+func TestSendMakesTheEventOfItsFlags(t *testing.T) {
+	e := oneEvent{
+		kind: "track", name: "Order", user: "u", id: "m", timestamp: "2026-01-02T03:04:05Z",
+		properties: []string{"n=1.50", "s=text", "b=true", `o={"a":[1]}`, "e=", "eq=a=b", "quoted=\"7\""},
+		traits:     []string{"plan=x"},
+	}
+	got, err := e.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"event":"Order","messageId":"m","properties":{"b":true,"e":"","eq":"a=b","n":1.50,"o":{"a":[1]},"quoted":"7","s":"text"},"timestamp":"2026-01-02T03:04:05Z","traits":{"plan":"x"},"type":"track","userId":"u"}`
+	if string(got) != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	page := oneEvent{kind: "page", name: "Home", anonymous: "a"}
+	if got, err := page.encode(); err != nil || string(got) != `{"anonymousId":"a","name":"Home","type":"page"}` {
+		t.Errorf("got %s, %v", got, err)
+	}
+}
+
+func TestCount(t *testing.T) {
+	for n, want := range map[int]string{0: "0", 999: "999", 1000: "1,000", 1234567: "1,234,567"} {
+		if got := count(n); got != want {
+			t.Errorf("%d is %s, want %s", n, got, want)
+		}
+	}
+	if got := fmt.Sprint(count(uint64(1) << 63)); got != "9,223,372,036,854,775,808" {
+		t.Errorf("2^63 is %s", got)
+	}
+}
