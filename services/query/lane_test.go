@@ -73,7 +73,7 @@ func (l *lane) frames(parts ...part) bus.Intent {
 		if p.frame != "" {
 			id = p.frame
 		}
-		c := frame.Checkpoint{Frame: id, Received: time.Now().UTC(), Window: 1, DeadOut: seq}
+		c := frame.Checkpoint{Frame: id, Received: time.Now().UTC(), Window: 1, Remembers: 3600, DeadOut: seq}
 		msg := nats.NewMsg(l.inst.Names.Enriched(l.shard))
 		msg.Header.Set(bus.HeaderCodec, strconv.Itoa(frame.Codec))
 		msg.Header.Set(bus.HeaderVerdict, frame.Encode(&v))

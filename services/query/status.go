@@ -47,7 +47,8 @@ type ShardStatus struct {
 	Enricher uint64 `json:"enriched_seq"`
 	Proven   uint64 `json:"proven"`
 
-	// DedupWindow is how far back repeats are recognised, in seconds; absent when the place is no longer in RAW.
+	// DedupWindow is for how long a message id is recognised, in seconds, by the frame enriched last; absent before the
+	// first one.
 	DedupWindow *float64 `json:"dedup_window_seconds,omitempty"`
 	// Fill of the shard's streams in percent of their limits; absent for one without limit.
 	RawFill      *float64 `json:"raw_fill_percent,omitempty"`
@@ -163,10 +164,10 @@ func (s *Service) shardStatus(ctx context.Context, inst bus.Installation, shard 
 		return st, err
 	}
 	st.Open = st.Note == ""
-	if checkpoint != nil {
-		st.DedupWindow, err = s.dedupWindow(ctx, shard, checkpoint)
+	if checkpoint != nil && checkpoint.Remembers > 0 {
+		st.DedupWindow = &checkpoint.Remembers
 	}
-	return st, err
+	return st, nil
 }
 
 // lastRecord is the newest ledger record of a shard, empty when there is none.
@@ -215,19 +216,6 @@ func (s *Service) lastCheckpoint(ctx context.Context, shard int, state jetstream
 		return nil, nil // disagreement names it
 	}
 	return &c, nil
-}
-
-// dedupWindow is the effective window: from RAW's time of its first frame to that of the frame enriched last.
-func (s *Service) dedupWindow(ctx context.Context, shard int, c *frame.Checkpoint) (*float64, error) {
-	if c.Window == 0 {
-		return nil, nil
-	}
-	msg, ok, err := s.stored(ctx, s.names.StreamRaw(shard), c.Window)
-	if err != nil || !ok {
-		return nil, err
-	}
-	seconds := max(0, c.Received.Sub(msg.Time).Seconds())
-	return &seconds, nil
 }
 
 // disagreement is what keeps a shard shut as far as it can be seen from here: logs that went back. It is empty for a

@@ -9,7 +9,6 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/millrace/millrace/libs/bus"
-	"github.com/millrace/millrace/libs/event/frame"
 )
 
 func (r *rig) status() Status {
@@ -53,7 +52,7 @@ func TestStatus(t *testing.T) {
 	if s.Raw != (Range{1, 4}) || s.Enricher != 3 || s.Proven != 2 || !s.Open || s.LagTime <= 0 || s.LagTime > 600 {
 		t.Errorf("places: %+v", s)
 	}
-	if s.DedupWindow == nil || *s.DedupWindow < 0 || *s.DedupWindow > 600 || *s.RawFill <= 0 {
+	if s.DedupWindow == nil || *s.DedupWindow != 3600 || *s.RawFill <= 0 {
 		t.Errorf("window and fill: %+v", s)
 	}
 
@@ -103,9 +102,5 @@ func TestLongLag(t *testing.T) {
 	// A frame without a count is none, not an error.
 	if n := eventsOf(nats.Header{bus.HeaderEvents: {"many"}}); n != 0 {
 		t.Errorf("%d events", n)
-	}
-	var c frame.Checkpoint
-	if w, err := r.svc.dedupWindow(t.Context(), 0, &c); w != nil || err != nil {
-		t.Errorf("a checkpoint without a window: %v, %v", w, err)
 	}
 }

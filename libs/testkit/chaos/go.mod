@@ -3,6 +3,7 @@ module github.com/millrace/millrace/libs/testkit/chaos
 go 1.26.0
 
 require (
+	github.com/millrace/millrace/libs/bus v0.0.0
 	github.com/millrace/millrace/libs/localdb v0.0.0
 	github.com/millrace/millrace/libs/testkit v0.0.0
 	github.com/nats-io/nats-server/v2 v2.15.2
@@ -26,7 +27,6 @@ require (
 	github.com/hashicorp/go-version v1.9.0 // indirect
 	github.com/klauspost/compress v1.20.3 // indirect
 	github.com/mfridman/interpolate v0.0.2 // indirect
-	github.com/millrace/millrace/libs/bus v0.0.0 // indirect
 	github.com/millrace/millrace/libs/event v0.0.0 // indirect
 	github.com/millrace/millrace/libs/eventdb v0.0.0 // indirect
 	github.com/millrace/millrace/schemas v0.0.0 // indirect
