@@ -11,11 +11,12 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/millrace/millrace/libs/testkit"
-	"github.com/millrace/millrace/schemas/api"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"gopkg.in/yaml.v3"
+
+	"github.com/millrace/millrace/libs/testkit"
+	"github.com/millrace/millrace/schemas/api"
 )
 
 // TestInstallation runs compose.yaml as processes and takes an event through each door to its row, a bad one to its dead
@@ -90,8 +91,8 @@ func TestInstallation(t *testing.T) {
 	})
 	i.verified()
 
-	for n := len(services) - 1; n >= 0; n-- {
-		i.stop(services[n])
+	for _, service := range slices.Backward(services) {
+		i.stop(service)
 	}
 }
 

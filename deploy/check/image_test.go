@@ -40,6 +40,7 @@ func TestMain(m *testing.M) {
 func program(t *testing.T, name string) string {
 	t.Helper()
 	built.once.Do(func() {
+		//nolint:usetesting // it outlives the first test that asks for it
 		if built.dir, built.err = os.MkdirTemp("", "millrace-images-"); built.err == nil {
 			built.err = buildImages(context.WithoutCancel(t.Context()), built.dir)
 		}

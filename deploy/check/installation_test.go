@@ -13,9 +13,10 @@ import (
 	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/nats-io/nats.go"
+
 	"github.com/millrace/millrace/libs/localdb"
 	"github.com/millrace/millrace/libs/testkit"
-	"github.com/nats-io/nats.go"
 )
 
 // installation is compose.yaml as processes of this machine: the same programs with the same settings under the same

@@ -9,11 +9,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/millrace/millrace/libs/bus"
-	"github.com/millrace/millrace/libs/testkit"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/testkit"
 )
 
 var names = bus.Names{Prefix: bus.DefaultPrefix}
@@ -129,6 +130,8 @@ func TestRightsToPublish(t *testing.T) {
 		api("CONSUMER.CREATE", leases, "spy", lease+"indexer.>"):  {"admin", "indexer"},
 		api("DIRECT.GET", raw):                                    {"admin", "enricher", "indexer", "query"},
 		api("DIRECT.GET", enriched):                               {"admin", "enricher", "indexer", "query"},
+		api("DIRECT.GET", leases, lease+"enricher.crash.0"):       {"admin", "enricher"},
+		api("DIRECT.GET", leases, lease+"enricher.dead_out.0"):    {"admin", "enricher", "indexer"},
 		api("STREAM.MSG.GET", ledger):                             {"admin", "indexer", "query"},
 		api("STREAM.MSG.GET", in):                                 {"admin"},
 		api("STREAM.INFO", in):                                    {"admin", "ingester", "query"},

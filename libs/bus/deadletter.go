@@ -1,12 +1,15 @@
 package bus
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // DeadLetter is an event that was refused. Its identity is its place, so
@@ -77,4 +80,33 @@ func ParseDeadLetter(header nats.Header, data []byte) (DeadLetter, error) {
 		return d, fmt.Errorf("dead letter %s: header %s: %w", identity, HeaderReceived, err)
 	}
 	return d, nil
+}
+
+// PutDeadOut says that the dead letters of all frames of a shard up to seq are
+// in DEAD. It stays true for the life of the streams, whoever said it.
+func PutDeadOut(ctx context.Context, kv jetstream.KeyValue, inst Installation, shard int, seq uint64) error {
+	text := strconv.FormatUint(inst.Incarnation, 10) + ":" + strconv.FormatUint(seq, 10)
+	if _, err := kv.Put(ctx, inst.Names.KeyDeadOut(shard), []byte(text)); err != nil {
+		return fmt.Errorf("say how far dead letters are out: %w", err)
+	}
+	return nil
+}
+
+// DeadOut is what was said last, 0 for nothing.
+func DeadOut(ctx context.Context, kv jetstream.KeyValue, inst Installation, shard int) (uint64, error) {
+	entry, err := kv.Get(ctx, inst.Names.KeyDeadOut(shard))
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("look how far dead letters are out: %w", err)
+	}
+	var incarnation, seq uint64
+	if _, err := fmt.Sscanf(string(entry.Value()), "%d:%d", &incarnation, &seq); err != nil {
+		return 0, fmt.Errorf("key %s holds %q, want incarnation:sequence: %w", entry.Key(), entry.Value(), err)
+	}
+	if incarnation != inst.Incarnation {
+		return 0, nil
+	}
+	return seq, nil
 }

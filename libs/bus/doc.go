@@ -6,4 +6,7 @@
 // that no service runs over a stream that could forget (see schemas/streams);
 // the ledger is appended by compare-and-set alone; leases only divide work and
 // are never a fence.
+//
+// Guarantee: of two owners of a shard, paused or doubled, one at most appends to
+// its ledger; the other is told with [ErrFenced] and has written nothing.
 package bus

@@ -86,8 +86,8 @@ const codeWrongLastSequence jetstream.ErrorCode = 10071
 // IsFenced says whether JetStream refused a publish because its expected last
 // sequence was not the last one.
 func IsFenced(err error) bool {
-	var api *jetstream.APIError
-	return errors.As(err, &api) && api.ErrorCode == codeWrongLastSequence
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && api.ErrorCode == codeWrongLastSequence
 }
 
 // LedgerLast reads the newest record of a shard; ok is false when there is

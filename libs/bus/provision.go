@@ -93,6 +93,24 @@ func Provision(ctx context.Context, js jetstream.JetStream, names Names, plan Pl
 	return inst, nil
 }
 
+// ForgetLeases removes all leases, for when everybody who held one is known to
+// be dead. What is known of deaths at a frame stays.
+func ForgetLeases(ctx context.Context, js jetstream.JetStream, names Names) error {
+	bucket, err := js.Stream(ctx, names.streamLeases())
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look up bucket %s: %w", names.BucketLeases(), err)
+	}
+	for _, kind := range []string{"member", "shard"} {
+		if err := bucket.Purge(ctx, jetstream.WithPurgeSubject(names.leaseKeys(kind))); err != nil {
+			return fmt.Errorf("remove leases %s: %w", names.leaseKeys(kind), err)
+		}
+	}
+	return nil
+}
+
 // Open reads what exists; ErrNotProvisioned when nothing does.
 func Open(ctx context.Context, js jetstream.JetStream, names Names) (Installation, error) {
 	s, err := js.Stream(ctx, names.StreamRaw(0))

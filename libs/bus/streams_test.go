@@ -125,3 +125,33 @@ func TestTheLedgerTakesOneOfTwoOwners(t *testing.T) {
 		t.Errorf("an append that never left: %v, want an error that is no fence", err)
 	}
 }
+
+func TestLeasesAreForgottenAndDeathsAreNot(t *testing.T) {
+	js := newLeaseRig(t).js()
+	if err := ForgetLeases(t.Context(), js, testNames); err != nil {
+		t.Fatalf("before there are any: %v", err)
+	}
+	if _, err := Provision(t.Context(), js, testNames, plan()); err != nil {
+		t.Fatal(err)
+	}
+	kv, err := js.KeyValue(t.Context(), testNames.BucketLeases())
+	if err != nil {
+		t.Fatal(err)
+	}
+	crash := testNames.KeyCrash(1)
+	for _, key := range []string{"indexer.member.abc", "indexer.shard.0", "enricher.member.abc", "enricher.shard.2", crash} {
+		if _, err := kv.Put(t.Context(), key, []byte("abc")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := ForgetLeases(t.Context(), js, testNames); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := kv.Keys(t.Context())
+	if err != nil || len(keys) != 1 || keys[0] != crash {
+		t.Errorf("the bucket holds %v, %v; want only %s", keys, err, crash)
+	}
+	if _, err := kv.Create(t.Context(), "enricher.shard.2", []byte("def")); err != nil {
+		t.Errorf("a forgotten shard cannot be taken: %v", err)
+	}
+}

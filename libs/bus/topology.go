@@ -76,9 +76,19 @@ func (n Names) StreamDead() string { return n.stream("DEAD") }
 // BucketLeases is the KV bucket of the leases.
 func (n Names) BucketLeases() string { return n.stream("LEASES") }
 
+// streamLeases is the stream behind that bucket, and leaseKeys matches the
+// subjects of its keys of one kind, member or shard, of all services.
+func (n Names) streamLeases() string { return "KV_" + n.BucketLeases() }
+
+func (n Names) leaseKeys(kind string) string { return "$KV." + n.BucketLeases() + ".*." + kind + ".*" }
+
 // KeyCrash is the key in that bucket under which a shard's enricher notes the
 // frame it began with, so that its successor can tell whether it died there.
 func (n Names) KeyCrash(shard int) string { return "enricher.crash." + strconv.Itoa(shard) }
+
+// KeyDeadOut is the key in that bucket under which a shard's enricher says how
+// far the dead letters are out, when no frame comes that could say it.
+func (n Names) KeyDeadOut(shard int) string { return "enricher.dead_out." + strconv.Itoa(shard) }
 
 // DurableIngester is the consumer through which ingesters share IN.
 func (n Names) DurableIngester() string { return "ingester" }

@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/millrace/millrace/libs/bus"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/millrace/millrace/libs/bus"
 )
 
 // auditEvery is the time between two looks at whether RAW is still the log

@@ -54,26 +54,3 @@ func TestConfigThatCannotWorkIsRefused(t *testing.T) {
 		t.Errorf("the defaults: %v", err)
 	}
 }
-
-func TestBytesAreReadWithUnits(t *testing.T) {
-	f := func(text string, want int64) {
-		t.Helper()
-		var b bytesValue
-		if err := b.Set(text); (err != nil) != (want < 0) || err == nil && int64(b) != want {
-			t.Errorf("%q: %d, %v", text, b, err)
-		}
-		if want > 0 {
-			var back bytesValue
-			if err := back.Set(b.String()); err != nil || back != b {
-				t.Errorf("%q is written %q", text, b.String())
-			}
-		}
-	}
-	f("1048576", 1<<20)
-	f("512MiB", 512<<20)
-	f("2 GiB", 2<<30)
-	f("1000", 1000)
-	f("-1", -1)
-	f("many", -1)
-	f("99999999999GiB", -1)
-}

@@ -3,14 +3,15 @@ package enricher
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/millrace/millrace/libs/bus"
-	"github.com/millrace/millrace/libs/event"
 	"github.com/millrace/millrace/libs/event/frame"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 const (
@@ -24,6 +25,10 @@ const (
 	lettersFlying = 256
 	// letterHeaders is more than the headers of a dead letter take.
 	letterHeaders = 4 << 10
+	// How often it is looked whether a frame has said how far the letters are
+	// out, and how often it is said again where the bucket forgets.
+	tellEvery = 2 * time.Second
+	tellAgain = 10 * time.Minute
 )
 
 // burial is a stored frame whose refused events are to become dead letters.
@@ -38,6 +43,7 @@ type burial struct {
 // identity is the same, and readers count identities.
 type letters struct {
 	js         jetstream.JetStream
+	kv         jetstream.KeyValue
 	raw        jetstream.Stream
 	enriched   jetstream.Stream
 	inst       bus.Installation
@@ -58,13 +64,15 @@ type letters struct {
 	queue  []burial   // without those before start's frame until walked
 	walked bool
 	acked  uint64
+	said   uint64        // what the last frame says
+	buried uint64        // the last frame whose letters went out here
 	idle   chan struct{} // closed while nothing is to be done; else nil or open
 }
 
 func newLetters(s *shard, p position) *letters {
 	return &letters{
-		js: s.js, raw: s.raw, enriched: s.enriched, inst: s.inst, shard: s.id, maxPayload: s.maxPayload,
-		log: s.log, m: s.m, start: p, acked: p.last, view: frame.NewView(frame.RawSchema),
+		js: s.js, kv: s.kv, raw: s.raw, enriched: s.enriched, inst: s.inst, shard: s.id, maxPayload: s.maxPayload,
+		log: s.log, m: s.m, start: p, acked: p.last, said: p.checkpoint.DeadOut, view: frame.NewView(frame.RawSchema),
 		moved: make(chan struct{}, 1), wake: make(chan struct{}, 1), idle: make(chan struct{}),
 	}
 }
@@ -85,10 +93,17 @@ func (l *letters) passed(seq uint64, v *frame.Verdict) {
 	token(l.wake)
 }
 
-// out is the last frame up to which all dead letters are in DEAD.
+// out is the last frame up to which all dead letters are in DEAD, for the
+// checkpoint of the next frame.
 func (l *letters) out() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.said = l.reached()
+	return l.said
+}
+
+// reached is what out says; mu is held.
+func (l *letters) reached() uint64 {
 	switch {
 	case !l.walked:
 		return l.start.checkpoint.DeadOut
@@ -159,11 +174,43 @@ func (l *letters) run(ctx context.Context) {
 			return
 		}
 		l.mu.Lock()
+		l.buried = next.seq
 		l.queue[0] = burial{}
 		l.queue = l.queue[1:]
 		l.changed()
 		l.mu.Unlock()
 		token(l.moved)
+	}
+}
+
+// tell says in the bucket how far the letters are out while no frame says it,
+// until ctx is done. Without that, letters that were late could not be told of
+// when RAW is full: nothing could be trimmed then, so no frame would ever come.
+func (l *letters) tell(ctx context.Context) {
+	tick := time.NewTicker(tellEvery)
+	defer tick.Stop()
+	var told uint64
+	var at time.Time
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		l.mu.Lock()
+		reached, news := l.reached(), l.buried > l.said
+		l.mu.Unlock()
+		if !news || reached == told && time.Since(at) < tellAgain {
+			continue
+		}
+		call, cancel := context.WithTimeout(ctx, apiTimeout)
+		err := bus.PutDeadOut(call, l.kv, l.inst, l.shard, reached)
+		cancel()
+		if err != nil { // NATS is away; the next tick tries again
+			l.log.Debug("how far dead letters are out is not known to others", "err", err)
+			continue
+		}
+		told, at = reached, time.Now()
 	}
 }
 
@@ -181,11 +228,11 @@ func (l *letters) retry(ctx context.Context, do func() error) bool {
 			return false
 		}
 		l.m.deadRetries.Inc()
-		if isFull(err) {
+		if bus.IsFull(err) {
 			l.m.deadFull.Set(1)
 		}
 		if wait.first() {
-			l.log.Warn("dead letters wait", "stream_full", isFull(err), "err", err)
+			l.log.Warn("dead letters wait", "stream_full", bus.IsFull(err), "err", err)
 		}
 		if !wait.sleep(ctx) {
 			return false
@@ -196,9 +243,18 @@ func (l *letters) retry(ctx context.Context, do func() error) bool {
 // walk follows the links of the checkpoints back to where the dead letters are
 // known to be out: what the last owner may have left undone.
 func (l *letters) walk(ctx context.Context) error {
+	// Where no frame could say it, the last owner has told it, and frames up to
+	// there may be trimmed by now.
+	call, cancel := context.WithTimeout(ctx, apiTimeout)
+	told, err := bus.DeadOut(call, l.kv, l.inst, l.shard)
+	cancel()
+	if err != nil {
+		return err
+	}
 	var found []burial
 	c := l.start.checkpoint
-	for seq := c.Refused; seq > c.DeadOut && seq > l.start.checkpoint.DeadOut; seq = c.Earlier {
+	known := max(c.DeadOut, told)
+	for seq := c.Refused; seq > c.DeadOut && seq > known; seq = c.Earlier {
 		msg, isGone, err := l.find(ctx, l.enriched, seq)
 		if isGone {
 			l.m.deadLost.Inc()
@@ -217,8 +273,8 @@ func (l *letters) walk(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	queue := make([]burial, 0, len(found)+len(l.queue))
-	for i := len(found) - 1; i >= 0; i-- {
-		queue = append(queue, found[i])
+	for _, b := range slices.Backward(found) {
+		queue = append(queue, b)
 	}
 	l.queue, l.walked = append(queue, l.queue...), true
 	l.changed()
@@ -234,111 +290,4 @@ func (l *letters) find(ctx context.Context, stream jetstream.Stream, seq uint64)
 		}
 	}
 	return msg, false, err
-}
-
-// bury publishes the dead letters of one frame and waits for all of them.
-func (l *letters) bury(ctx context.Context, b burial) error {
-	v := b.verdict
-	if v == nil {
-		msg, err := fetch(ctx, l.enriched, b.seq)
-		if err != nil {
-			return err
-		}
-		v = &frame.Verdict{}
-		if err := frame.Decode(msg.Header.Get(bus.HeaderVerdict), v); err != nil {
-			return err
-		}
-	}
-	msg, isGone, err := l.find(ctx, l.raw, b.seq)
-	if isGone {
-		l.m.deadLost.Add(float64(v.Dead()))
-		l.log.Error("a frame of RAW is gone before its dead letters were out", "seq", b.seq, "events", v.Dead())
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	letter := bus.DeadLetter{
-		Incarnation: l.inst.Incarnation, Place: bus.Place{Shard: l.shard, Seq: b.seq}, Events: 1, Received: msg.Time,
-	}
-	if v.Undecodable {
-		r := v.Refused[0]
-		letter.Events, letter.Stage, letter.Reason, letter.Detail, letter.Original = v.In, r.Stage, r.Reason, r.Detail, msg.Data
-		return l.publish(ctx, []bus.DeadLetter{letter})
-	}
-	native, err := frame.Unpack(l.unpack, msg.Data)
-	if err == nil {
-		l.unpack = native
-		err = l.view.Parse(native)
-	}
-	if err != nil {
-		return fmt.Errorf("read RAW at %d: %w", b.seq, err)
-	}
-	return l.project(ctx, letter, v)
-}
-
-// project makes and publishes the letters of a readable frame, a handful at a
-// time.
-func (l *letters) project(ctx context.Context, letter bus.DeadLetter, v *frame.Verdict) error {
-	batch := make([]bus.DeadLetter, 0, lettersFlying)
-	var failed error
-	err := v.Each(func(idx int, r *frame.Refused) bool {
-		if idx >= l.view.Rows() {
-			failed = fmt.Errorf("the verdict of frame %d names event %d of %d", letter.Seq, idx, l.view.Rows())
-			return false
-		}
-		letter.Idx, letter.Stage, letter.Reason, letter.Detail = idx, r.Stage, r.Reason, r.Detail
-		if r.Stage == stageDoor {
-			letter.Detail = string(l.view.Str(frame.RawDetail, idx))
-		}
-		letter.Source = string(l.view.Str(frame.RawSource, idx))
-		letter.Original = l.view.Str(frame.RawBody, idx)
-		if batch = append(batch, letter); len(batch) == cap(batch) {
-			failed = l.publish(ctx, batch)
-			batch = batch[:0]
-		}
-		return failed == nil
-	})
-	if err = errors.Join(failed, err); err != nil {
-		return err
-	}
-	return l.publish(ctx, batch)
-}
-
-// publish sends letters and waits for every acknowledgement.
-func (l *letters) publish(ctx context.Context, batch []bus.DeadLetter) error {
-	acks := make([]jetstream.PubAckFuture, 0, len(batch))
-	for i := range batch {
-		d := &batch[i]
-		if room := l.maxPayload - letterHeaders; len(d.Original) > room {
-			d.Detail = fmt.Sprintf("cut after %d of %d bytes, RAW holds the rest; %s", room, len(d.Original), d.Detail)
-			d.Original = d.Original[:room]
-		}
-		ack, err := l.js.PublishMsgAsync(d.Msg(l.inst.Names))
-		if err != nil {
-			return fmt.Errorf("publish dead letter %s: %w", d.Identity(), err)
-		}
-		acks = append(acks, ack)
-	}
-	for i, ack := range acks {
-		select {
-		case <-ack.Ok():
-		case err := <-ack.Err():
-			return fmt.Errorf("publish dead letter %s: %w", batch[i].Identity(), err)
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	for i := range batch {
-		l.m.dead(&batch[i])
-	}
-	return nil
-}
-
-// reasonLabel keeps the metric's label to the closed set.
-func reasonLabel(reason string) string {
-	if event.Reason(reason).Valid() {
-		return reason
-	}
-	return "other"
 }

@@ -164,3 +164,47 @@ func TestAThousandRefusalsOfOneFrameAreAllNamed(t *testing.T) {
 		}
 	}
 }
+
+// DEAD is full while frames are answered; when it takes the letters again, no
+// further frame comes that could say so.
+func TestLettersThatWereLateAreToldOfWithoutAnotherFrame(t *testing.T) {
+	r := newRig(t, 1)
+	r.resize(func(s *bus.Sizes) { s.Dead = 1 << 10 })
+	x := r.enricher()
+	var last uint64
+	for range 20 {
+		last = r.raw(0, sent{body: strings.Repeat("x", 500), reason: "malformed"})
+	}
+	r.answered(0, last)
+	all := r.answers(0)
+	if got := all[len(all)-1].check.DeadOut; got >= last-1 {
+		t.Fatalf("the last frame says that letters are out up to %d", got)
+	}
+	r.resize(func(s *bus.Sizes) { s.Dead = 1 << 26 })
+	kv := r.leases()
+	eventually(t, "the bucket says that all are out", func() bool {
+		got, err := bus.DeadOut(t.Context(), kv, r.inst, 0)
+		return err == nil && got == last
+	})
+	if got := len(r.dead()); got != 20 {
+		t.Errorf("%d dead letters", got)
+	}
+	// The next owner believes it: it does not bring the same letters out again.
+	x.end()
+	next := r.enricher()
+	r.answered(0, r.raw(0, sent{body: track("a", "u")}))
+	eventually(t, "its letters are out", func() bool {
+		seq := r.raw(0, sent{body: track("b", "u")})
+		r.answered(0, seq)
+		all := r.answers(0)
+		return all[len(all)-1].check.DeadOut >= last
+	})
+	if again, lost := next.metric("dead_letters_total"), next.metric("lost_dead_letters_total"); again != 0 || lost != 0 {
+		t.Errorf("%v dead letters came out again, %v are called lost", again, lost)
+	}
+	other := r.inst
+	other.Incarnation++
+	if got, err := bus.DeadOut(t.Context(), kv, other, 0); got != 0 || err != nil {
+		t.Errorf("another incarnation is told %d, %v", got, err)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 )
@@ -42,10 +43,8 @@ func (m *model) begin(f logFrame) {
 // seen says whether an id must be known (it is inside the window) and whether
 // it may be (a mark leaves as a whole, up to a second late).
 func (m *model) seen(id string, before []string) (must, may bool) {
-	for _, x := range before {
-		if x == id {
-			return true, true
-		}
+	if slices.Contains(before, id) {
+		return true, true
 	}
 	for _, f := range m.frames[:len(m.frames)-1] {
 		for _, x := range f.ids {

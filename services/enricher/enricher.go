@@ -7,17 +7,16 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event"
 	"github.com/millrace/millrace/libs/svc"
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Config of an enricher. Log, Reg and Health are required.
@@ -50,7 +49,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	c.Bus.RegisterFlags(fs)
 	c.Defaults()
 	fs.DurationVar(&c.DedupWindow, "dedup-window", c.DedupWindow, "`time` for which a repeated message id is recognised")
-	fs.Var((*bytesValue)(&c.DedupMemory), "dedup-memory", "most `bytes` for recognising repeats, shared by all shards; when they are used up the window is shorter")
+	fs.Var((*svc.Bytes)(&c.DedupMemory), "dedup-memory", "most `bytes` for recognising repeats, shared by all shards; when they are used up the window is shorter")
 	fs.DurationVar(&c.LeaseTTL, "lease-ttl", c.LeaseTTL, "`time` after which a silent owner's shard is taken over")
 }
 
@@ -228,33 +227,3 @@ func ignoreCancel(ctx context.Context, err error) error {
 	}
 	return err
 }
-
-// bytesValue is a flag.Value in bytes, also as 512MiB or 2GiB.
-type bytesValue int64
-
-// Set implements flag.Value.
-func (b *bytesValue) Set(text string) error {
-	digits, factor := text, int64(1)
-	for unit, size := range map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30} {
-		if d, ok := strings.CutSuffix(text, unit); ok {
-			digits, factor = strings.TrimSpace(d), size
-		}
-	}
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || n < 0 || n > (1<<62)/factor {
-		return fmt.Errorf("%q is no number of bytes like 1048576, 512MiB or 2GiB", text)
-	}
-	*b = bytesValue(n * factor)
-	return nil
-}
-
-// String implements flag.Value.
-func (b *bytesValue) String() string {
-	if n := int64(*b); n != 0 && n%(1<<20) == 0 {
-		return strconv.FormatInt(n>>20, 10) + "MiB"
-	}
-	return strconv.FormatInt(int64(*b), 10)
-}
-
-// Get implements flag.Getter.
-func (b *bytesValue) Get() any { return int64(*b) }

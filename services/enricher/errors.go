@@ -1,11 +1,6 @@
 package enricher
 
-import (
-	"errors"
-	"strings"
-
-	"github.com/nats-io/nats.go/jetstream"
-)
+import "errors"
 
 var (
 	// ErrShut says that a shard's streams contradict each other: a log went
@@ -16,13 +11,3 @@ var (
 	// errNewerCodec says that a frame needs a newer build of the enricher.
 	errNewerCodec = errors.New("a frame has a newer codec: upgrade the enricher")
 )
-
-// codeStoreFailed is what JetStream answers when a stream is full, among other
-// faults of its store.
-const codeStoreFailed jetstream.ErrorCode = 10077
-
-// isFull tells a stream without room from other faults.
-func isFull(err error) bool {
-	var api *jetstream.APIError
-	return errors.As(err, &api) && api.ErrorCode == codeStoreFailed && strings.Contains(api.Description, "maximum")
-}

@@ -4,8 +4,9 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/millrace/millrace/libs/bus"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/millrace/millrace/libs/bus"
 )
 
 // metrics of one enricher.

@@ -7,10 +7,11 @@ import (
 	"log/slog"
 	"strconv"
 
-	"github.com/millrace/millrace/libs/bus"
-	"github.com/millrace/millrace/libs/event/frame"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/event/frame"
 )
 
 // What may wait for its acknowledgement, per shard.
@@ -126,7 +127,7 @@ func (o *outbox) settle(ctx context.Context, cause error, done func(flight)) err
 	// Its future has told its fate and will not tell it again; should ctx end
 	// here, the drain must still hear of it.
 	o.flying[0].err = cause
-	full := isFull(cause)
+	full := bus.IsFull(cause)
 	if full {
 		o.m.enrichedFull.Set(1)
 	}
@@ -170,16 +171,23 @@ func (o *outbox) last(ctx context.Context) (uint64, error) {
 	if last < o.acked {
 		return 0, fmt.Errorf("%w: ENRICHED ends at %d, frame %d was acknowledged", ErrShut, last, o.acked)
 	}
-	msg, err := fetch(ctx, o.stream, last)
-	if err != nil {
-		return 0, err
-	}
-	var c frame.Checkpoint
-	if err := frame.Decode(msg.Header.Get(bus.HeaderCheckpoint), &c); err != nil {
-		return 0, err
-	}
-	if c.Writer != o.writer {
-		return 0, fmt.Errorf("%w (frame %d)", ErrFenced, last)
+	// Each of them: between two of a twin's frames one of ours, sent long ago,
+	// may have found its place. What was answered there is the twin's word.
+	for seq := o.acked + 1; seq <= last; seq++ {
+		msg, err := fetch(ctx, o.stream, seq)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return 0, fmt.Errorf("%w (frame %d is trimmed, whoever wrote it)", ErrFenced, seq)
+		}
+		if err != nil {
+			return 0, err
+		}
+		var c frame.Checkpoint
+		if err := frame.Decode(msg.Header.Get(bus.HeaderCheckpoint), &c); err != nil {
+			return 0, err
+		}
+		if c.Writer != o.writer {
+			return 0, fmt.Errorf("%w (frame %d)", ErrFenced, seq)
+		}
 	}
 	return last, nil
 }

@@ -7,8 +7,9 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/millrace/millrace/libs/event/frame"
 )
 
 func TestAFailureIsNotForgottenWhenSettlingIsCutShort(t *testing.T) {
@@ -33,17 +34,32 @@ func TestAFailureIsNotForgottenWhenSettlingIsCutShort(t *testing.T) {
 	}
 }
 
-func TestAFullStreamIsToldFromOtherFaults(t *testing.T) {
-	f := func(want bool, err error) {
-		t.Helper()
-		if isFull(err) != want {
-			t.Errorf("%v", err)
+// The frames of a paused owner are on the way while its successor answers the
+// first of them: the second then finds the place that it expects.
+func TestAFrameBehindATwinsIsNoProofOfOnesOwn(t *testing.T) {
+	r := newRig(t, 1)
+	writer := func(name string) *outbox {
+		return &outbox{
+			js: r.js, stream: r.stream(r.inst.Names.StreamEnriched(0)), subject: r.inst.Names.Enriched(0), writer: name,
+			log: discard(), m: newMetrics(prometheus.NewRegistry()).shard(0),
 		}
 	}
-	f(true, fmt.Errorf("publish: %w", &jetstream.APIError{ErrorCode: codeStoreFailed, Description: "maximum bytes exceeded"}))
-	f(false, &jetstream.APIError{ErrorCode: codeStoreFailed, Description: "no space left on device"})
-	f(false, &jetstream.APIError{ErrorCode: 10071, Description: "wrong last sequence"})
-	f(false, nats.ErrTimeout)
+	send := func(o *outbox, seq uint64) {
+		v := frame.Verdict{}
+		o.send(flight{seq: seq, verdict: &v, msg: o.message(seq, nil, &v, &frame.Checkpoint{Writer: o.writer})})
+	}
+	successor, paused := writer("successor"), writer("paused")
+	send(successor, 1)
+	<-successor.flying[0].ack.Ok()
+	send(paused, 1)
+	send(paused, 2)
+	cause := <-paused.flying[0].ack.Err()
+	<-paused.flying[1].ack.Ok() // it expected frame 1 to be the last, and it was
+	var claimed []uint64
+	err := paused.settle(t.Context(), cause, func(f flight) { claimed = append(claimed, f.seq) })
+	if !errors.Is(err, ErrFenced) || len(claimed) > 0 {
+		t.Errorf("the paused owner claims frames %v, %v; want it fenced", claimed, err)
+	}
 }
 
 func TestTwoInstancesShareTheShardsAndOneTakesOverFromTheOther(t *testing.T) {

@@ -9,9 +9,10 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event/frame"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 const (

@@ -13,13 +13,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/millrace/millrace/libs/bus"
-	"github.com/millrace/millrace/libs/event/frame"
-	"github.com/millrace/millrace/libs/svc"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/event/frame"
+	"github.com/millrace/millrace/libs/svc"
 )
 
 // rig is a real JetStream server with Millrace's streams, and enrichers on it.

@@ -8,10 +8,11 @@ import (
 	"slices"
 	"time"
 
-	"github.com/millrace/millrace/libs/bus"
-	"github.com/millrace/millrace/libs/event/frame"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/event/frame"
 )
 
 const (
@@ -108,6 +109,7 @@ func (s *shard) once(ctx context.Context) error {
 	r := reader{js: s.js, stream: s.names.StreamRaw(s.id), log: s.log}
 	g.Go(func() error { return r.run(reading, p.from, s.in) })    // ends with reading
 	g.Go(func() error { s.letters.run(working); return nil })     // ends with working
+	g.Go(func() error { s.letters.tell(working); return nil })    // ends with working
 	defer func() { stopReading(); stopWorking(); _ = g.Wait() }() // their only error is that they were told
 
 	if err = s.readBack(ctx, p); err == nil {

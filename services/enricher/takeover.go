@@ -8,9 +8,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event/frame"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // maxHole bounds how many missing frames at the end of what is enriched are

@@ -3,6 +3,7 @@ package indexer
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event/frame"
@@ -13,8 +14,13 @@ import (
 // away and the shard waits for somebody to mend the table.
 const maxExcluded = 10_000
 
-// maxWhy bounds an error text that is kept.
-const maxWhy = 300
+// maxWhy bounds an error text that is kept, and maxWhys how many different ones
+// of a block: ClickHouse repeats the values of the row in them, and the ledger's
+// record must stay a message. Further rows get the last text.
+const (
+	maxWhy  = 300
+	maxWhys = 500
+)
 
 // refused decides what an error of an insert means. An error of content sets
 // the poisoned rows apart: they are found against a probe table, so that
@@ -74,17 +80,21 @@ func (p *poison) search(ctx context.Context, from, to int) error {
 		}
 		return p.search(ctx, mid, to)
 	case len(p.intent.Excluded) == maxExcluded:
-		return fmt.Errorf("more than %d rows of one block are refused; the shard waits until the table takes them: %v", maxExcluded, err)
+		return fmt.Errorf("more than %d rows of one block are refused; the shard waits until the table takes them: %s", maxExcluded, whyText(err))
 	}
 	text := whyText(err)
 	n, ok := p.why[text]
-	if !ok {
+	switch {
+	case ok:
+	case len(p.intent.Whys) == maxWhys:
+		n = maxWhys - 1
+	default:
 		n = len(p.intent.Whys)
 		p.why[text] = n
 		p.intent.Whys = append(p.intent.Whys[:n:n], text)
 	}
 	excluded := p.intent.Excluded
-	p.intent.Excluded = append(excluded[:len(excluded):len(excluded)], bus.Exclusion{
+	p.intent.Excluded = append(slices.Clip(excluded), bus.Exclusion{
 		Seq: p.view.U64(frame.ColSeq, from), Idx: p.view.U32(frame.ColIdx, from), Why: n,
 	})
 	return nil

@@ -16,9 +16,17 @@ import (
 // sent. Nothing here does that; the shard stays shut until somebody has looked.
 var ErrDoubled = errors.New("indexer: ClickHouse holds more rows of a block than it was sent")
 
+// freshIntent is how long an intent may wait for its insert without a further
+// look at the ledger. A process that was paused longer may have been taken
+// over, and so many blocks may have gone in since that ClickHouse no longer
+// knows the token of this one.
+const freshIntent = 10 * time.Second
+
 // journal is the shard's ledger as the protocol sees it.
 type journal interface {
 	Append(ctx context.Context, rec *bus.Record, expect uint64) error
+	// Newest is the revision of the shard's newest record, 0 for none.
+	Newest(ctx context.Context) (revision uint64, err error)
 }
 
 // committer runs the protocol of one shard, one block at a time. last is the
@@ -38,6 +46,8 @@ type committer struct {
 	owner       string
 	last        bus.Record
 	proven      bool
+	// ours is when last was known to be the newest record, or a little before.
+	ours time.Time
 }
 
 // delays yields growing pauses.
@@ -62,9 +72,10 @@ func (c *committer) append(ctx context.Context, open *bus.Intent) error {
 	}
 	delays := c.backoff()
 	for {
+		asked := time.Now()
 		err := c.journal.Append(ctx, &rec, c.last.Revision)
 		if err == nil {
-			c.last, c.proven = rec, false
+			c.last, c.proven, c.ours = rec, false, asked
 			return nil
 		}
 		if errors.Is(err, bus.ErrFenced) {
@@ -107,6 +118,12 @@ func (c *committer) settle(ctx context.Context, rows *frame.Block, fresh bool) e
 			if err := delays.wait(ctx); err != nil {
 				return err
 			}
+		case c.last.Open.Attempt > 1:
+			// One token without its rows is a kill at a bad moment. More say
+			// that something takes the rows away, and that may go on.
+			if err := delays.wait(ctx); err != nil {
+				return err
+			}
 		}
 		fresh = false
 	}
@@ -121,12 +138,15 @@ func (c *committer) try(ctx context.Context, rows *frame.Block, fresh bool) (don
 		return true, c.bury(ctx, open)
 	}
 	all := without(rows, open.Excluded)
-	if fresh {
+	if fresh && !c.stale() {
 		err := c.store.Insert(ctx, all, c.last.Token())
 		if err == nil {
 			return true, nil
 		}
 		return false, c.refused(ctx, all, err)
+	}
+	if err := c.confirm(ctx); err != nil {
+		return false, err
 	}
 	have, err := c.store.Count(ctx, c.shard, open.First, open.Last)
 	if err != nil {
@@ -139,8 +159,10 @@ func (c *committer) try(ctx context.Context, rows *frame.Block, fresh bool) (don
 	case have > want:
 		c.metrics.doubled.Inc()
 		return false, fmt.Errorf("%w: frames %s hold %d rows, sent were %d", ErrDoubled, frames(open), have, want)
-	case open.Attempt > 0:
-		// The first token is spent; what is there stays, the rest goes in.
+	case have > 0:
+		// One partition of two, or what an earlier token has brought in: that
+		// stays, the rest goes in. ClickHouse need not know the token of what
+		// is there.
 		present, err := c.store.Present(ctx, c.shard, open.First, open.Last)
 		if err != nil {
 			return false, err
@@ -149,6 +171,9 @@ func (c *committer) try(ctx context.Context, rows *frame.Block, fresh bool) (don
 	}
 	c.metrics.repairs.Inc()
 	c.log.Info("rows are missing after doubt and inserted again", "frames", frames(open), "have", have, "want", want, "attempt", open.Attempt)
+	if err := c.confirm(ctx); err != nil { // counting may have taken long
+		return false, err
+	}
 	if err := c.store.Insert(ctx, send, c.last.Token()); err != nil {
 		return false, c.refused(ctx, send, err)
 	}
@@ -166,6 +191,32 @@ func (c *committer) try(ctx context.Context, rows *frame.Block, fresh bool) (don
 		return false, c.append(ctx, &next)
 	}
 	return have == want, c.bury(ctx, open)
+}
+
+// stale says that too much time has gone by since the newest record was known
+// to be ours, on the clock that stops with a suspended machine or on the other.
+func (c *committer) stale() bool {
+	now := time.Now()
+	wall := now.Round(0).Sub(c.ours.Round(0))
+	return now.Sub(c.ours) > freshIntent || wall > freshIntent || wall < 0
+}
+
+// confirm asks the ledger after a pause whether nobody else has written it.
+func (c *committer) confirm(ctx context.Context) error {
+	if !c.stale() {
+		return nil
+	}
+	asked := time.Now()
+	newest, err := c.journal.Newest(ctx)
+	if err != nil {
+		return err
+	}
+	if newest != c.last.Revision {
+		c.metrics.fenced.Inc()
+		return fmt.Errorf("%w: shard %d", bus.ErrFenced, c.shard)
+	}
+	c.ours = asked
+	return nil
 }
 
 // close writes down that everything is proven, so that the watermark is in the

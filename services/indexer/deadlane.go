@@ -8,8 +8,9 @@ import (
 
 	"github.com/ClickHouse/ch-go"
 	"github.com/ClickHouse/ch-go/proto"
-	"github.com/millrace/millrace/libs/bus"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/millrace/millrace/libs/bus"
 )
 
 // The dead lane brings DEAD into the table dead_letters_log:
@@ -29,6 +30,7 @@ type deadLane struct {
 
 const (
 	deadBatch  = 1000
+	deadBytes  = 16 << 20 // of a batch, beyond its first letter
 	deadLinger = 200 * time.Millisecond
 )
 
@@ -81,7 +83,7 @@ func (l *deadLane) once(ctx context.Context) (int, error) {
 		return 0, nil
 	}
 	// The first one waited for company only as long as a reader would not notice.
-	more, err := consumer.Fetch(deadBatch-1, jetstream.FetchMaxWait(deadLinger))
+	more, err := consumer.Fetch(deadBatch-1, jetstream.FetchMaxBytes(deadBytes), jetstream.FetchMaxWait(deadLinger))
 	if err != nil {
 		return 0, fmt.Errorf("fetch dead letters: %w", err)
 	}
@@ -135,10 +137,18 @@ func (l *deadLane) insert(ctx context.Context, msgs []jetstream.Msg) error {
 		return nil
 	}
 	input := proto.Input{
-		{Name: "_incarnation", Data: incarnation}, {Name: "_shard", Data: shard}, {Name: "_seq", Data: seq},
-		{Name: "_idx", Data: idx}, {Name: "retry", Data: retry}, {Name: "events", Data: events},
-		{Name: "source", Data: source}, {Name: "stage", Data: stage}, {Name: "reason", Data: reason},
-		{Name: "detail", Data: detail}, {Name: "original", Data: original}, {Name: "received_at", Data: received},
+		{Name: "_incarnation", Data: incarnation},
+		{Name: "_shard", Data: shard},
+		{Name: "_seq", Data: seq},
+		{Name: "_idx", Data: idx},
+		{Name: "retry", Data: retry},
+		{Name: "events", Data: events},
+		{Name: "source", Data: source},
+		{Name: "stage", Data: stage},
+		{Name: "reason", Data: reason},
+		{Name: "detail", Data: detail},
+		{Name: "original", Data: original},
+		{Name: "received_at", Data: received},
 	}
 	err := l.table.do(ctx, ch.Query{
 		Body:  input.Into("dead_letters_log"),

@@ -7,11 +7,12 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event"
 	"github.com/millrace/millrace/libs/event/frame"
 	"github.com/millrace/millrace/libs/eventdb"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 func isContent(err error) bool { return eventdb.Classify(err) == eventdb.Content }

@@ -8,14 +8,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event/frame"
 	"github.com/millrace/millrace/libs/localdb"
 	"github.com/millrace/millrace/libs/svc"
 	"github.com/millrace/millrace/libs/testkit"
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // rig is one test's NATS and ClickHouse, and the frames that a test writes
@@ -27,6 +28,8 @@ type rig struct {
 	js   jetstream.JetStream
 	inst bus.Installation
 	sent [8]bus.Totals // by shard
+
+	deadOut *uint64 // what checkpoints say of dead letters; nil: all are out
 }
 
 func newRig(t *testing.T, shards int) *rig {
@@ -113,6 +116,9 @@ func (r *rig) feed(shard, rows int, name func(i int) string) uint64 {
 	verdict := frame.Verdict{In: rows + 2, Rows: rows, Repeats: 1}
 	verdict.Refuse(rows+1, "door", "no_user", "")
 	checkpoint := frame.Checkpoint{Frame: id, Received: time.Now(), Window: ack.Sequence, DeadOut: ack.Sequence}
+	if r.deadOut != nil {
+		checkpoint.DeadOut = *r.deadOut
+	}
 	msg = nats.NewMsg(r.inst.Names.Enriched(shard))
 	msg.Header.Set(bus.HeaderCodec, strconv.Itoa(frame.Codec))
 	msg.Header.Set(bus.HeaderVerdict, frame.Encode(&verdict))

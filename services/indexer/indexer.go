@@ -11,14 +11,15 @@ import (
 	"time"
 
 	"github.com/ClickHouse/ch-go"
-	"github.com/millrace/millrace/libs/bus"
-	"github.com/millrace/millrace/libs/eventdb"
-	"github.com/millrace/millrace/libs/svc"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/eventdb"
+	"github.com/millrace/millrace/libs/svc"
 )
 
 // Config of an indexer. Log, Reg and Health are required.
@@ -203,7 +204,7 @@ func (x *Indexer) checkTables(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() // the answers have been read
 	return eventdb.Check(ctx, conn)
 }
 
@@ -229,7 +230,7 @@ func (x *Indexer) work(ctx context.Context, inst bus.Installation, _ *nats.Conn,
 	}
 	return leases.Run(ctx, func(ctx context.Context, id int) error {
 		s := &shard{
-			id: id, cfg: &x.cfg, inst: inst, names: inst.Names, js: js, ledger: ledger, table: x.newTable(),
+			id: id, cfg: &x.cfg, inst: inst, names: inst.Names, js: js, ledger: ledger, kv: kv, table: x.newTable(),
 			metrics: x.metrics, log: x.log.With("shard", id),
 		}
 		err := s.run(ctx, func() { x.note(id, "", 1) })

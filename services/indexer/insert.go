@@ -8,6 +8,7 @@ import (
 
 	"github.com/ClickHouse/ch-go"
 	"github.com/ClickHouse/ch-go/proto"
+
 	"github.com/millrace/millrace/libs/event/frame"
 	"github.com/millrace/millrace/libs/eventdb"
 )

@@ -8,9 +8,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/millrace/millrace/libs/bus"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/millrace/millrace/libs/bus"
 )
 
 // idleProof is how long a shard waits for a next block before it writes down
@@ -31,11 +32,15 @@ type shard struct {
 	names   bus.Names
 	js      jetstream.JetStream
 	ledger  jetstream.Stream
+	kv      jetstream.KeyValue
 	table   *table
 	metrics *metrics
 	log     *slog.Logger
 
 	trimmable atomic.Pointer[trimPoint] // what the committer has proven last
+	found     uint64                    // what was proven at takeover, where no block was open
+	deadTold  uint64                    // the trimmer's: what the bucket said of dead letters
+	deadAsked time.Time                 // and when
 }
 
 // Append implements journal on the LEDGER stream.
@@ -43,6 +48,14 @@ func (s *shard) Append(ctx context.Context, rec *bus.Record, expect uint64) erro
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	return bus.LedgerAppend(ctx, s.js, s.ledger, s.names, rec, expect)
+}
+
+// Newest implements journal on the LEDGER stream.
+func (s *shard) Newest(ctx context.Context) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	rec, _, err := bus.LedgerLast(ctx, s.ledger, s.names, s.id)
+	return rec.Revision, err
 }
 
 // run works on the shard until ctx is done or another owner is in the way.

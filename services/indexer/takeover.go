@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event/frame"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // ErrWentBack says that a log, the ledger and the table disagree about how far
@@ -33,12 +34,14 @@ func (s *shard) takeover(ctx context.Context) (*committer, uint64, error) {
 	}
 	mine := last // the same state under a new owner
 	mine.Incarnation, mine.Shard, mine.Owner, mine.At = s.inst.Incarnation, s.id, s.cfg.Instance, time.Now().UTC()
+	c.ours = time.Now()
 	if err := s.Append(ctx, &mine, last.Revision); err != nil {
 		return nil, 0, err
 	}
 	c.last = mine
 	s.metrics.takeovers.Inc()
 	if mine.Open == nil {
+		s.found = mine.Proven
 		s.trimmable.Store(s.checkpointAt(ctx, mine.Proven))
 		return c, mine.Proven + 1, nil
 	}
@@ -151,10 +154,14 @@ func (s *shard) reread(ctx context.Context, open *bus.Intent) (*batch, error) {
 	return b, nil
 }
 
-// checkpointAt is the checkpoint of a proven frame, nil if it is trimmed.
+// checkpointAt is the checkpoint of a proven frame, nil if it is trimmed or
+// cannot be read now.
 func (s *shard) checkpointAt(ctx context.Context, seq uint64) *trimPoint {
+	if seq == 0 {
+		return nil
+	}
 	stream, err := s.js.Stream(ctx, s.names.StreamEnriched(s.id))
-	if err != nil || seq == 0 {
+	if err != nil {
 		return nil
 	}
 	msg, err := stream.GetMsg(ctx, seq)

@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event/frame"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // A stream over trimFrom of its size is trimmed down to trimTo, also of what
@@ -28,6 +29,9 @@ type trimPoint struct {
 // of a few megabytes cannot run full in between.
 const lookEvery = 250 * time.Millisecond
 
+// deadEvery is how often the bucket is asked how far dead letters are out.
+const deadEvery = 5 * time.Second
+
 // trim purges what is proven, every TrimEvery while streams are roomy and at
 // every look while they are nearly full, until ctx is done. Only the shard's owner
 // does it.
@@ -40,13 +44,19 @@ func (s *shard) trim(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case now := <-tick.C:
-			point := s.trimmable.Load()
-			if point == nil {
-				continue
-			}
 			routine := now.Sub(lastRoutine) >= s.cfg.TrimEvery
 			if routine {
 				lastRoutine = now
+			}
+			point := s.trimmable.Load()
+			if point == nil && routine {
+				// It could not be read at takeover. While the streams are full no
+				// frame comes that would bring another.
+				s.trimmable.CompareAndSwap(nil, s.checkpointAt(ctx, s.found))
+				point = s.trimmable.Load()
+			}
+			if point == nil {
+				continue
 			}
 			if err := s.trimOnce(ctx, point, routine); err != nil && ctx.Err() == nil {
 				// Nothing is lost by it; the next tick tries again.
@@ -61,7 +71,7 @@ func (s *shard) trimOnce(ctx context.Context, point *trimPoint, routine bool) er
 	enriched := trimmer{js: s.js, stream: s.names.StreamEnriched(s.id), keep: s.cfg.Keep, log: s.trimmed}
 	// What is proven and whose dead letters are out may go; of ENRICHED all but
 	// the last such frame, which carries the checkpoint.
-	proven := min(point.proven, point.checkpoint.DeadOut)
+	proven := min(point.proven, s.deadOut(ctx, point))
 	if proven == 0 {
 		return nil
 	}
@@ -74,6 +84,26 @@ func (s *shard) trimOnce(ctx context.Context, point *trimPoint, routine bool) er
 	outside := min(proven, max(point.checkpoint.Window, 1)-1)
 	raw := trimmer{js: s.js, stream: s.names.StreamRaw(s.id), keep: s.cfg.Keep, log: s.trimmed}
 	return raw.run(ctx, routine, outside, proven)
+}
+
+// deadOut is the last frame up to which all dead letters are in DEAD. The
+// checkpoint of the last frame says it, but as of when that was written: if
+// letters were late then, and the streams are full so that no further frame
+// comes, only the bucket tells that they are out by now.
+func (s *shard) deadOut(ctx context.Context, point *trimPoint) uint64 {
+	written := point.checkpoint.DeadOut
+	if written >= point.proven || time.Since(s.deadAsked) < deadEvery {
+		return max(written, s.deadTold)
+	}
+	ask, cancel := context.WithTimeout(ctx, time.Second) // trimming must not wait for it
+	defer cancel()
+	told, err := bus.DeadOut(ask, s.kv, s.inst, s.id)
+	s.deadAsked = time.Now()
+	if err != nil {
+		s.log.Debug("trimming goes by the last frame", "err", err)
+	}
+	s.deadTold = max(s.deadTold, told)
+	return max(written, s.deadTold)
 }
 
 func (s *shard) trimmed(stream string, from, to uint64, full bool) {

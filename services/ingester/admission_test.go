@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/libs/bus"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 func TestAFullStreamIsTooManyRequests(t *testing.T) {
@@ -17,7 +16,7 @@ func TestAFullStreamIsTooManyRequests(t *testing.T) {
 	r := startRig(t, n, func(c *Config) { c.Hold = 300 * time.Millisecond; c.Plan.Shards = 1; c.Plan.Sizes.Raw = 1 << 20 }).opened()
 	// Beyond what admission can know: another writer has filled the stream.
 	for size := 100_000; size > 100; {
-		if _, err := r.js.Publish(t.Context(), r.names.Raw(0), make([]byte, size)); isFull(err) {
+		if _, err := r.js.Publish(t.Context(), r.names.Raw(0), make([]byte, size)); bus.IsFull(err) {
 			size /= 10
 		} else if err != nil {
 			t.Fatalf("filling: %v", err)
@@ -132,22 +131,5 @@ func TestRefusalsOfEverNewSourcesTakeNoEndlessMemory(t *testing.T) {
 	}
 	if n := len(r.bySource); n > maxLimiters {
 		t.Errorf("%d sources are kept", n)
-	}
-}
-
-func TestErrorsOfAFullStream(t *testing.T) {
-	for _, c := range []struct {
-		err  error
-		want bool
-	}{
-		{&jetstream.APIError{Code: 503, ErrorCode: codeStoreFailed, Description: "maximum bytes exceeded"}, true},
-		{fmt.Errorf("wrapped: %w", &jetstream.APIError{Code: 503, ErrorCode: codeInsufficientResources}), true},
-		{&jetstream.APIError{Code: 503, ErrorCode: codeStoreFailed, Description: "input/output error"}, false},
-		{&jetstream.APIError{Code: 400, ErrorCode: 10071}, false},
-		{errors.New("maximum"), false},
-	} {
-		if got := isFull(c.err); got != c.want {
-			t.Errorf("%v: %v", c.err, got)
-		}
 	}
 }

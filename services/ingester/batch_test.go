@@ -11,10 +11,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/millrace/millrace/libs/bus"
-	"github.com/millrace/millrace/libs/event"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/event"
 )
 
 // memoryDoor is a door whose lanes nobody runs, so that frames stay where

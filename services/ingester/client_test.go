@@ -50,21 +50,3 @@ func TestClientIP(t *testing.T) {
 		}
 	}
 }
-
-func TestSizes(t *testing.T) {
-	for text, want := range map[string]int64{"0": 0, "1000": 1000, "4KiB": 4 << 10, "512 MiB": 512 << 20, "2GiB": 2 << 30, "1TiB": 1 << 40} {
-		var b bytesValue
-		if err := b.Set(text); err != nil || int64(b) != want {
-			t.Errorf("%s: %d %v", text, b, err)
-		}
-		again := bytesValue(-1)
-		if err := again.Set(b.String()); err != nil || again != b {
-			t.Errorf("%s is written as %s", text, b.String())
-		}
-	}
-	for _, bad := range []string{"", "-1", "1GB", "1.5GiB", "99999999999TiB", "GiB"} {
-		if err := new(bytesValue).Set(bad); err == nil {
-			t.Errorf("%q is taken", bad)
-		}
-	}
-}

@@ -14,9 +14,10 @@ import (
 	"strings"
 	"testing"
 
+	"gopkg.in/yaml.v3"
+
 	"github.com/millrace/millrace/libs/svc"
 	"github.com/millrace/millrace/schemas/api"
-	"gopkg.in/yaml.v3"
 )
 
 var update = flag.Bool("update", false, "write the golden files")

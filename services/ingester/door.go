@@ -5,9 +5,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // door is what both doors need once the streams are known: it makes rows of

@@ -1,10 +1,6 @@
 package ingester
 
-import (
-	"errors"
-
-	"github.com/nats-io/nats.go/jetstream"
-)
+import "errors"
 
 // What can keep events from being stored. All of them pass or are mended by
 // an operator, so the sender is told to come again; nothing of these is about
@@ -29,13 +25,4 @@ var (
 	errStarting = errors.New("the ingester is starting and has not reached NATS yet")
 	// errDraining: the process is about to end.
 	errDraining = errors.New("the ingester is stopping")
-)
-
-// Codes of JetStream's API errors (nats-server, server/errors.json). 10077 is
-// given for every fault of the store; its text tells a full stream from a disk
-// error.
-const (
-	codeStoreFailed           jetstream.ErrorCode = 10077
-	codeInsufficientResources jetstream.ErrorCode = 10047
-	codeAccountStorage        jetstream.ErrorCode = 10002
 )

@@ -266,3 +266,24 @@ func TestATakenPortIsNamed(t *testing.T) {
 		t.Errorf("new: %v", err)
 	}
 }
+
+// The client library repeats a publish that found no stream by itself, 250 ms
+// later. By then the frame's memory may hold another frame.
+func TestAFrameThatWasGivenUpIsNotPublishedLater(t *testing.T) {
+	n := startNATS(t)
+	r := startRig(t, n, func(c *Config) { c.Hold = 100 * time.Millisecond; c.Plan.Shards = 1 }).opened()
+	if err := r.js.DeleteStream(t.Context(), r.names.StreamRaw(0)); err != nil {
+		t.Fatal(err)
+	}
+	r.post(good("u1", 1)).want(t, 503)
+	sub, err := r.nc.SubscribeSync(r.names.Raw(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if msg, err := sub.NextMsg(700 * time.Millisecond); err == nil {
+		t.Errorf("%d bytes were published after the sender had been told to come again", len(msg.Data))
+	}
+}

@@ -25,10 +25,11 @@ import (
 	"net"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event"
 	"github.com/millrace/millrace/libs/svc"
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Config is all that an ingester can be told. Log, Reg and Health are
@@ -91,7 +92,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.DurationVar(&c.Hold, "hold", defaultHold, "how long a request waits while NATS is away, before 503")
 	fs.IntVar(&c.FrameBytes, "frame-bytes", defaultFrameBytes, "most bytes of a frame's events; never above a sixteenth of NATS's max payload")
 	fs.IntVar(&c.FrameEvents, "frame-events", defaultFrameEvents, "most events of a frame")
-	fs.Var((*bytesValue)(&c.MaxInFlight), "max-in-flight", "most `bytes` of requests and frames in memory; more is answered with 429")
+	fs.Var((*svc.Bytes)(&c.MaxInFlight), "max-in-flight", "most `bytes` of requests and frames in memory; more is answered with 429")
 	fs.BoolVar(&c.ManageStreams, "manage-streams", true, "create and resize the streams; false: wait until they exist")
 	RegisterPlan(fs, &c.Plan)
 }

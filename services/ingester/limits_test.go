@@ -5,8 +5,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/millrace/millrace/libs/event"
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/millrace/millrace/libs/event"
 )
 
 // padded is an event of exactly n bytes.

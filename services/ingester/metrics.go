@@ -4,8 +4,9 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/millrace/millrace/libs/event"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/millrace/millrace/libs/event"
 )
 
 // statuses are all that the door answers, so that the label is a closed set.

@@ -7,10 +7,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/millrace/millrace/libs/bus"
-	"github.com/millrace/millrace/libs/event"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/event"
 )
 
 // publish sends a message to the NATS door and returns its place in IN.
@@ -98,7 +99,7 @@ func TestMessagesWaitWhileRawIsFull(t *testing.T) {
 		c.Plan.Shards, c.Plan.Sizes.Raw, c.Plan.Sizes.In = 1, 256<<10, 128<<10
 	}).opened()
 	for size := 100_000; size > 0; { // until not even a header fits
-		if _, err := r.js.Publish(t.Context(), r.names.Raw(0), make([]byte, size)); isFull(err) {
+		if _, err := r.js.Publish(t.Context(), r.names.Raw(0), make([]byte, size)); bus.IsFull(err) {
 			size /= 10
 		} else if err != nil {
 			t.Fatal(err)
@@ -118,7 +119,7 @@ func TestMessagesWaitWhileRawIsFull(t *testing.T) {
 	for range 1_000 {
 		msg := `{"event":"e","userId":"u","properties":{"n":"` + noise(4_000) + `"}}`
 		if _, err := r.js.Publish(t.Context(), r.names.In("web"), []byte(msg)); err != nil {
-			refused = isFull(err)
+			refused = bus.IsFull(err)
 			break
 		}
 		sent++

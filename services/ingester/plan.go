@@ -6,11 +6,12 @@ import (
 	"flag"
 	"fmt"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event"
 	"github.com/millrace/millrace/libs/svc"
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // defaultSizes are the limits of new streams when nobody says others: days of
@@ -23,10 +24,10 @@ var defaultSizes = bus.Sizes{In: 1 << 30, Raw: 2 << 30, Enriched: 2 << 30, Dead:
 func RegisterPlan(fs *flag.FlagSet, p *bus.Plan) {
 	fs.IntVar(&p.Shards, "shards", 0, "number of shards of a new installation; cannot be changed later (0: 4, or what exists)")
 	fs.IntVar(&p.Replicas, "replicas", 1, "copies of every stream in a NATS cluster")
-	fs.Var((*bytesValue)(&p.Sizes.In), "in-size", "most `bytes` of the NATS door's stream (0: 1GiB, or what exists)")
-	fs.Var((*bytesValue)(&p.Sizes.Raw), "raw-size", "most `bytes` of each shard's RAW stream (0: 2GiB, or what exists)")
-	fs.Var((*bytesValue)(&p.Sizes.Enriched), "enriched-size", "most `bytes` of each shard's ENRICHED stream (0: 2GiB, or what exists)")
-	fs.Var((*bytesValue)(&p.Sizes.Dead), "dead-size", "most `bytes` of the dead letters' stream (0: 1GiB, or what exists)")
+	fs.Var((*svc.Bytes)(&p.Sizes.In), "in-size", "most `bytes` of the NATS door's stream (0: 1GiB, or what exists)")
+	fs.Var((*svc.Bytes)(&p.Sizes.Raw), "raw-size", "most `bytes` of each shard's RAW stream (0: 2GiB, or what exists)")
+	fs.Var((*svc.Bytes)(&p.Sizes.Enriched), "enriched-size", "most `bytes` of each shard's ENRICHED stream (0: 2GiB, or what exists)")
+	fs.Var((*svc.Bytes)(&p.Sizes.Dead), "dead-size", "most `bytes` of the dead letters' stream (0: 1GiB, or what exists)")
 }
 
 // prepare makes or only finds the streams.

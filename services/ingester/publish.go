@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event/frame"
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // The delays between attempts to publish a frame. NATS is back within
@@ -67,7 +67,9 @@ func (l *lane) send(p *outgoing) attempt {
 	l.mu.Lock()
 	a := attempt{floor: l.acked}
 	l.mu.Unlock()
-	a.future, a.err = l.js.PublishMsgAsync(&nats.Msg{Subject: l.subject, Header: p.header, Data: p.body})
+	// No retries inside the client: they would come after the frame was given
+	// up, when its memory holds another one.
+	a.future, a.err = l.js.PublishMsgAsync(&nats.Msg{Subject: l.subject, Header: p.header, Data: p.body}, jetstream.WithRetryAttempts(0))
 	return a
 }
 
@@ -151,25 +153,10 @@ func (l *lane) inspect(ack *jetstream.PubAck, floor uint64) error {
 
 // outcome is what the senders of a frame that was given up are told.
 func outcome(err error) error {
-	if isFull(err) {
+	if bus.IsFull(err) {
 		return errShardFull
 	}
 	return fmt.Errorf("%w (%w)", errNoAck, err)
-}
-
-// isFull tells a stream without room from other faults.
-func isFull(err error) bool {
-	api, ok := errors.AsType[jetstream.JetStreamError](err)
-	if !ok || api.APIError() == nil {
-		return false
-	}
-	switch api.APIError().ErrorCode {
-	case codeStoreFailed:
-		return strings.Contains(api.APIError().Description, "maximum")
-	case codeInsufficientResources, codeAccountStorage:
-		return true
-	}
-	return false
 }
 
 // failed logs the first of a row of failures.

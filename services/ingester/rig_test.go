@@ -15,14 +15,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/millrace/millrace/libs/bus"
-	"github.com/millrace/millrace/libs/event/frame"
-	"github.com/millrace/millrace/libs/svc"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
+
+	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/event/frame"
+	"github.com/millrace/millrace/libs/svc"
 )
 
 // The write key of source "shop" in all tests.

@@ -4,8 +4,9 @@ import (
 	"log/slog"
 	"testing"
 
-	"github.com/millrace/millrace/libs/bus"
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/millrace/millrace/libs/bus"
 )
 
 // ingesterRights are all that an ingester without --manage-streams needs.

@@ -9,11 +9,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/millrace/millrace/libs/bus"
-	"github.com/millrace/millrace/libs/svc"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/svc"
 )
 
 // Ingester is one ingester; any number may run at once.

@@ -4,11 +4,14 @@ import (
 	"fmt"
 	"net"
 	"strings"
+
+	"github.com/millrace/millrace/libs/svc"
 )
 
 // banner is what a person needs next, each line ready to be copied.
 func (c *Config) banner(r Ready, b Budget, d disk) {
 	sql := "SELECT event, user_id, timestamp, properties FROM events ORDER BY received_at DESC LIMIT 5"
+	size := func(n int64) string { return svc.Bytes(n).Short() }
 	lines := []string{
 		"",
 		"millrace is ready.",
@@ -21,7 +24,7 @@ func (c *Config) banner(r Ready, b Budget, d disk) {
 		"  operations   " + r.Admin + "/metrics, /readyz?verbose",
 		"  data         " + c.Dir,
 		fmt.Sprintf("  disk         %s at most (--max-disk): %s streams, %s ClickHouse, %s logs and the rest; %s used, %s free",
-			Bytes(b.Total), Bytes(b.Total-b.ClickHouse-b.Rest), Bytes(b.ClickHouse), Bytes(b.Rest), Bytes(d.used), Bytes(d.free)),
+			size(b.Total), size(b.Total-b.ClickHouse-b.Rest), size(b.ClickHouse), size(b.Rest), size(d.used), size(d.free)),
 		"  durability   " + durabilityWords(c.power()),
 	}
 	if c.Demo {

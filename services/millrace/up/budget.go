@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/svc"
 )
 
 // Budget says how the bytes that an installation may keep are shared out.
@@ -39,7 +40,7 @@ func defaultBudget(free, used int64) int64 {
 func share(total int64, shards int) (Budget, error) {
 	b := Budget{Total: total}
 	if least := leastTotal(shards); total < least {
-		return b, fmt.Errorf("--max-disk %s is too small for %d shards: %s is the least", Bytes(total), shards, Bytes(least))
+		return b, fmt.Errorf("--max-disk %s is too small for %d shards: %s is the least", svc.Bytes(total).Short(), shards, svc.Bytes(least))
 	}
 	streams := float64(total) * streamsShare
 	b.Streams.In = max(int64(streams*smallShare), leastIn)
@@ -64,5 +65,5 @@ func (b Budget) fits(dir string, free, used int64) error {
 		return nil
 	}
 	return fmt.Errorf("--max-disk %s does not fit: %s are free where %s lies and %s in it already; give %s at most, or another --dir",
-		Bytes(b.Total), Bytes(free), dir, Bytes(used), Bytes(free+used))
+		svc.Bytes(b.Total).Short(), svc.Bytes(free).Short(), dir, svc.Bytes(used).Short(), svc.Bytes(free+used).Short())
 }

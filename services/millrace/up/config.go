@@ -23,8 +23,8 @@ const DefaultDir = "./millrace-data"
 // Config of a whole installation. Out and Log are required.
 type Config struct {
 	Dir     string
-	MaxDisk Bytes // budget of everything in Dir; 0: see defaultBudget
-	Shards  int   // 0: bus.DefaultShards, or what exists
+	MaxDisk svc.Bytes // budget of everything in Dir; 0: see defaultBudget
+	Shards  int       // 0: bus.DefaultShards, or what exists
 
 	IngestAddr           string
 	QueryAddr            string

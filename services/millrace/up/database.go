@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/url"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -59,22 +58,8 @@ func startDatabase(ctx context.Context, cfg *Config, passwords localdb.Passwords
 		return nil, fmt.Errorf("ClickHouse: %w", err)
 	}
 	d.server = server
-	if d.cfg.HTTPPort, err = portOf(server.Addrs().HTTP); err == nil {
-		d.cfg.TCPPort, err = portOf("//" + server.Addrs().Native)
-	}
-	if err != nil {
-		_ = server.Kill() // the error below is the one that counts
-		return nil, fmt.Errorf("ClickHouse: %w", err)
-	}
+	d.cfg.HTTPPort, d.cfg.TCPPort = server.Ports()
 	return d, nil
-}
-
-func portOf(address string) (int, error) {
-	u, err := url.Parse(address)
-	if err != nil {
-		return 0, err
-	}
-	return strconv.Atoi(u.Port())
 }
 
 func (d *database) current() *localdb.Server {

@@ -99,7 +99,7 @@ func (g *guard) look() {
 	case !closed && g.why != nil:
 		g.log.Error("the door is closed", "err", g.why)
 	case closed && g.why == nil:
-		g.log.Warn("the door is open again", "used", Bytes(used).String(), "free", Bytes(free).String())
+		g.log.Warn("the door is open again", "used", svc.Bytes(used).Short(), "free", svc.Bytes(free).Short())
 	}
 }
 
@@ -113,9 +113,9 @@ func (g *guard) judge(used, free int64, closed bool) error {
 	switch {
 	case float64(used) >= budget:
 		return fmt.Errorf("%w: %s takes %s of %s; start with a larger --max-disk, or delete old rows",
-			ErrOverBudget, g.dir, Bytes(used), Bytes(g.budget))
+			ErrOverBudget, g.dir, svc.Bytes(used).Short(), svc.Bytes(g.budget).Short())
 	case float64(free) < least:
-		return fmt.Errorf("%w: the disk of %s has %s left; free some space", ErrOverBudget, g.dir, Bytes(free))
+		return fmt.Errorf("%w: the disk of %s has %s left; free some space", ErrOverBudget, g.dir, svc.Bytes(free).Short())
 	}
 	return nil
 }

@@ -15,36 +15,11 @@ import (
 	"github.com/millrace/millrace/libs/svc"
 )
 
-func TestBytes(t *testing.T) {
-	is := func(text string, want int64, shown string) {
-		t.Helper()
-		var b Bytes
-		if err := b.Set(text); err != nil {
-			t.Errorf("%q: %v", text, err)
-		}
-		if int64(b) != want || b.String() != shown {
-			t.Errorf("%q is %d, shown as %s; want %d, %s", text, int64(b), b, want, shown)
-		}
-	}
-	is("20GiB", 20<<30, "20GiB")
-	is("1.5 GiB", 3<<29, "1.5GiB")
-	is("500MB", 500e6, "476.8MiB")
-	is("1073741824", 1<<30, "1GiB")
-	is("12B", 12, "12")
-	is("0", 0, "0")
-	for _, text := range []string{"", "GiB", "-1", "x", "1e30TiB", "NaN", "Inf"} {
-		var b Bytes
-		if b.Set(text) == nil {
-			t.Errorf("%q was taken as %d", text, int64(b))
-		}
-	}
-}
-
 func TestBudgetAddsUp(t *testing.T) {
 	for _, shards := range []int{1, 4, 16, 256} {
 		least := leastTotal(shards)
-		if _, err := share(least-1, shards); err == nil || !strings.Contains(err.Error(), Bytes(least).String()) {
-			t.Errorf("%d shards in %d bytes: error %v, want one that names %s", shards, least-1, err, Bytes(least))
+		if _, err := share(least-1, shards); err == nil || !strings.Contains(err.Error(), svc.Bytes(least).String()) {
+			t.Errorf("%d shards in %d bytes: error %v, want one that names %s", shards, least-1, err, svc.Bytes(least))
 		}
 		for _, total := range []int64{least, 10 * least, 500 << 30} {
 			if total < least {
@@ -76,7 +51,7 @@ func TestBudgetMustFitTheDisk(t *testing.T) {
 		t.Errorf("default on a large disk is %d", got)
 	}
 	if got := defaultBudget(8<<30, 2<<30); got != 5<<30 {
-		t.Errorf("default with 8 GiB free and 2 GiB ours is %s, want 5GiB", Bytes(got))
+		t.Errorf("default with 8 GiB free and 2 GiB ours is %s, want 5GiB", svc.Bytes(got))
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/millrace/millrace/libs/bus"
@@ -116,7 +115,7 @@ func (c *Config) measureDisk() (disk, error) {
 		return disk{}, err
 	}
 	if c.MaxDisk == 0 {
-		c.MaxDisk = Bytes(defaultBudget(free, used))
+		c.MaxDisk = svc.Bytes(defaultBudget(free, used))
 	}
 	return disk{used: used, free: free, size: free + used}, nil
 }
@@ -189,7 +188,9 @@ func provision(ctx context.Context, cfg *Config, conn bus.Config, d disk) (Budge
 	}
 	// NATS was down, so every lease in its store is one of a dead process. They
 	// are no fence, and waiting for them to go stale would only delay the start.
-	if err := js.DeleteKeyValue(ctx, conn.Names().BucketLeases()); err != nil && !errors.Is(err, jetstream.ErrBucketNotFound) {
+	// What the bucket knows of frames at which processes died must stay: this
+	// may be the start after such a death.
+	if err := bus.ForgetLeases(ctx, js, conn.Names()); err != nil {
 		return Budget{}, "", fmt.Errorf("forget the leases of the last run: %w", err)
 	}
 	inst, err = bus.Provision(ctx, js, conn.Names(), bus.Plan{Shards: shards, Sizes: budget.Streams, MaxIn: maxRequest})
