@@ -40,6 +40,10 @@ test: engine ## run all tests with the race detector, shuffled; a skipped one is
 bench: build ## measure the whole way on this machine; make bench BENCH=nats,latency
 	@go run ./libs/testkit/bench --parts $(BENCH) $(ARGS)
 
+.PHONY: soak
+soak: engine ## ten minutes in which small streams are turned over fifty times
+	@go test ./libs/testkit/chaos -run LongLife -v -timeout 30m -turns 50
+
 .PHONY: check
 check: lint ## what must hold before a commit, but the tests: lint, module rules
 	@scripts/check-modules

@@ -142,7 +142,7 @@ func (b *boundedReader) cause(err error) error {
 		errors.Is(err, zstd.ErrDecoderSizeExceeded),
 		errors.Is(err, zstd.ErrWindowSizeExceeded):
 		return ErrTooLarge
-	case b.err != nil && b.err != io.EOF:
+	case b.err != nil && !errors.Is(b.err, io.EOF):
 		return fmt.Errorf("read the body: %w", b.err)
 	}
 	return fmt.Errorf("%w: %w", ErrDecompression, err)

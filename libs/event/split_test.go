@@ -217,8 +217,7 @@ func FuzzSplit(f *testing.F) {
 			if len(raws) > 0 {
 				t.Fatalf("%d events of a body that is refused: %v", len(raws), err)
 			}
-			var syntax *SyntaxError
-			if errors.As(err, &syntax) {
+			if syntax, ok := errors.AsType[*SyntaxError](err); ok {
 				if valid {
 					t.Fatalf("valid JSON cannot be read: %v", err)
 				}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -123,7 +124,7 @@ func TestParentKilledEndsChildCleanly(t *testing.T) {
 
 // isZombie says that a process has ended and only waits for an init that does not collect (as in containers).
 func isZombie(pid int) bool {
-	out, err := exec.Command("ps", "-o", "stat=", "-p", itoa(pid)).Output()
+	out, err := exec.Command("ps", "-o", "stat=", "-p", strconv.Itoa(pid)).Output()
 	return err == nil && strings.HasPrefix(strings.TrimSpace(string(out)), "Z")
 }
 
@@ -176,7 +177,7 @@ func TestTakenPortIsNamed(t *testing.T) {
 				cfg.TCPPort = port
 			}
 			_, err := Start(t.Context(), cfg)
-			if !errors.Is(err, ErrPortTaken) || !strings.Contains(err.Error(), itoa(port)) {
+			if !errors.Is(err, ErrPortTaken) || !strings.Contains(err.Error(), strconv.Itoa(port)) {
 				t.Fatalf("start: %v, want ErrPortTaken with %d", err, port)
 			}
 		})
@@ -186,7 +187,7 @@ func TestTakenPortIsNamed(t *testing.T) {
 func TestPortsAreKept(t *testing.T) {
 	cfg := testConfig(t)
 	first := start(t, cfg)
-	cfg.HTTPPort, cfg.TCPPort = portIn(t, first.Addrs().HTTP), portIn(t, first.Addrs().Native)
+	cfg.HTTPPort, cfg.TCPPort = first.Ports()
 	if err := first.Kill(); err != nil {
 		t.Fatal(err)
 	}

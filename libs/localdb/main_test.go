@@ -141,3 +141,15 @@ func wantRows(t *testing.T, s *Server, p Passwords) {
 		t.Fatalf("rows and sum are %q, want 3 and 3", got)
 	}
 }
+
+func eventually(t *testing.T, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if ok() {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("did not happen within 20 s")
+		}
+	}
+}

@@ -64,6 +64,7 @@ func (a Addrs) URL(user, password string) string {
 type Server struct {
 	layout layout
 	addrs  Addrs
+	ports  ports
 	log    *slog.Logger
 	engine int // process id of ClickHouse itself
 
@@ -136,7 +137,7 @@ func startOnce(ctx context.Context, cfg Config, eng Engine, l layout, p ports, l
 	}
 	host := reachable(cfg.ListenHost)
 	s := &Server{
-		layout: l, log: cfg.Log, done: make(chan struct{}),
+		layout: l, log: cfg.Log, done: make(chan struct{}), ports: p,
 		addrs: Addrs{
 			HTTP:   "http://" + net.JoinHostPort(host, strconv.Itoa(p.http)),
 			Native: net.JoinHostPort(host, strconv.Itoa(p.native)),
@@ -166,6 +167,9 @@ func startOnce(ctx context.Context, cfg Config, eng Engine, l layout, p ports, l
 
 // Addrs says where the server listens.
 func (s *Server) Addrs() Addrs { return s.addrs }
+
+// Ports are the numbers in Addrs, for a Config whose next start is to keep them.
+func (s *Server) Ports() (http, native int) { return s.ports.http, s.ports.native }
 
 // DataDir is where ClickHouse keeps its tables; tests damage it while the server is stopped.
 func (s *Server) DataDir() string { return s.layout.data }

@@ -2,12 +2,12 @@ package testkit
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
 	"github.com/millrace/millrace/libs/eventdb"
 	"github.com/millrace/millrace/libs/localdb"
 )
@@ -45,24 +45,8 @@ func (c *ClickHouse) Start() {
 	if err != nil {
 		c.t.Fatalf("start ClickHouse: %v", err)
 	}
-	if c.cfg.HTTPPort == 0 {
-		for port, addr := range map[*int]string{&c.cfg.HTTPPort: s.Addrs().HTTP, &c.cfg.TCPPort: s.Addrs().Native} {
-			if *port, err = portOf(addr); err != nil {
-				c.t.Fatal(err)
-			}
-		}
-	}
+	c.cfg.HTTPPort, c.cfg.TCPPort = s.Ports() // a restart keeps them
 	c.Server = s
-}
-
-func portOf(addr string) (port int, err error) {
-	for i := len(addr) - 1; i >= 0; i-- {
-		if addr[i] == ':' {
-			_, err = fmt.Sscanf(addr[i+1:], "%d", &port)
-			return port, err
-		}
-	}
-	return 0, fmt.Errorf("address %q has no port", addr)
 }
 
 // Password is that of one of the three users (localdb.WriterUser, ...).
@@ -96,7 +80,7 @@ func (c *ClickHouse) Count(sql string, args ...any) uint64 {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() // all of it has been read
 	var n uint64
 	if err := conn.QueryRow(c.t.Context(), sql, args...).Scan(&n); err != nil {
 		c.t.Fatalf("%s: %v", sql, err)
@@ -111,7 +95,7 @@ func (c *ClickHouse) Exec(sql string) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() // the answer has been read
 	if err := conn.Exec(c.t.Context(), sql); err != nil {
 		c.t.Fatalf("%s: %v", sql, err)
 	}

@@ -6,9 +6,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/millrace/millrace/libs/bus"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/millrace/millrace/libs/bus"
 )
 
 // NATS is a JetStream server of one test.

@@ -24,15 +24,18 @@ func Pack(dst, native []byte) []byte {
 // Unpack decompresses a frame body into dst's memory where it fits.
 func Unpack(dst, body []byte) ([]byte, error) {
 	n, err := s2.DecodedLen(body)
-	if err != nil || n > MaxNative {
-		return nil, fmt.Errorf("%w: snappy length of %d bytes (%v)", ErrDamaged, n, err)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	if n > MaxNative {
+		return nil, fmt.Errorf("%w: snappy length of %d bytes", ErrDamaged, n)
 	}
 	if cap(dst) < n {
 		dst = make([]byte, n)
 	}
 	native, err := s2.Decode(dst[:n], body)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrDamaged, err)
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return native, nil
 }

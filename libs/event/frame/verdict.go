@@ -109,7 +109,7 @@ func (v *Verdict) Each(yield func(idx int, r *Refused) bool) error {
 			}
 		}
 		end := r.First + r.Count
-		for _, run := range strings.Fields(r.More) {
+		for run := range strings.FieldsSeq(r.More) {
 			gap, count, several := strings.Cut(run, "+")
 			if !several {
 				count = "1"
@@ -172,7 +172,7 @@ func Encode[T Verdict | Checkpoint](v *T) string {
 // Decode reads a header text.
 func Decode[T Verdict | Checkpoint](text string, v *T) error {
 	if err := json.Unmarshal([]byte(text), v); err != nil {
-		return fmt.Errorf("%w: header %q: %v", ErrDamaged, text, err)
+		return fmt.Errorf("%w: header %q: %w", ErrDamaged, text, err)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -127,7 +128,7 @@ func (s *system) post(ctx context.Context, client *http.Client, body []byte, a *
 			return err
 		}
 		text, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
+		_ = resp.Body.Close() // all of it has been read
 		switch {
 		case err != nil:
 			return err
@@ -156,21 +157,45 @@ func overNATS(ctx context.Context, s *system, bodies [][]byte) error {
 		return err
 	}
 	subject := "millrace.in." + s.Addrs.Source
-	futures := make([]jetstream.PubAckFuture, 0, len(bodies))
+	type sent struct {
+		body   []byte
+		future jetstream.PubAckFuture
+	}
+	flying := make([]sent, 0, 256)
+	oldest := func() error {
+		first := flying[0]
+		flying = flying[:copy(flying, flying[1:])]
+		select {
+		case <-first.future.Ok():
+			return nil
+		case refused := <-first.future.Err():
+			// Most likely the door's stream is full: a publisher's
+			// backpressure. It tries until it is taken.
+			slog.Debug("published again", "err", refused)
+			for {
+				if _, err := js.Publish(ctx, subject, first.body); err == nil || ctx.Err() != nil {
+					return ctx.Err()
+				}
+				time.Sleep(20 * time.Millisecond)
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	for _, body := range bodies {
 		f, err := js.PublishAsync(subject, body, jetstream.WithStallWait(time.Minute))
 		if err != nil {
 			return err
 		}
-		futures = append(futures, f)
+		if flying = append(flying, sent{body, f}); len(flying) == cap(flying) {
+			if err := oldest(); err != nil {
+				return err
+			}
+		}
 	}
-	for _, f := range futures {
-		select {
-		case <-f.Ok():
-		case err := <-f.Err():
-			return fmt.Errorf("the NATS door refused a message: %w", err)
-		case <-ctx.Done():
-			return ctx.Err()
+	for len(flying) > 0 {
+		if err := oldest(); err != nil {
+			return err
 		}
 	}
 	return nil

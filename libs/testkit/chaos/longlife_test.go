@@ -135,7 +135,6 @@ func steady(ctx context.Context, t *testing.T, m *mill, p int, done <-chan struc
 type life struct {
 	js    jetstream.JetStream
 	names bus.Names
-	limit float64
 	frame float64 // bytes of a frame, as seen
 }
 

@@ -9,11 +9,12 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"gopkg.in/yaml.v3"
+
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event"
 	"github.com/millrace/millrace/libs/event/frame"
 	"github.com/millrace/millrace/schemas/api"
-	"gopkg.in/yaml.v3"
 )
 
 // document is the part of the AsyncAPI document that has a counterpart in code.
@@ -162,8 +163,8 @@ func TestJSON(t *testing.T) {
 
 // fields lists the JSON names of a struct's fields, and those without omitempty or omitzero.
 func fields(t reflect.Type) (all, required []string) {
-	for i := range t.NumField() {
-		name, options, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+	for field := range t.Fields() {
+		name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
 		if name == "-" {
 			continue
 		}
