@@ -53,7 +53,7 @@ func problemOf(err error) *problem {
 	}
 	switch {
 	case errors.Is(err, event.ErrTooLarge):
-		return newProblem(http.StatusRequestEntityTooLarge, "body_too_large", event.ErrTooLarge.Error())
+		return newProblem(http.StatusRequestEntityTooLarge, "body_too_large", err.Error())
 	case errors.Is(err, event.ErrTooManyEvents):
 		return newProblem(http.StatusRequestEntityTooLarge, "too_many_events", event.ErrTooManyEvents.Error())
 	case errors.Is(err, event.ErrEncoding):

@@ -132,13 +132,23 @@ type result struct {
 	err     error
 }
 
+// sized names the limit that a body is over: it is lower where NATS carries
+// smaller messages.
+func (d *door) sized(err error) error {
+	if errors.Is(err, event.ErrTooLarge) {
+		return fmt.Errorf("%w of %d bytes, which holds after decompression too", event.ErrTooLarge, d.limits.MaxRequest)
+	}
+	return err
+}
+
 // takeRequest stores the events of one request and returns the answer.
 func (d *door) takeRequest(r *http.Request, from origin) ([]byte, error) {
 	if r.ContentLength > int64(d.limits.MaxRequest) {
-		return nil, event.ErrTooLarge
+		return nil, d.sized(event.ErrTooLarge)
 	}
 	h, err := d.store(r, from)
 	if err != nil {
+		err = d.sized(err)
 		return nil, err
 	}
 	receipt, err := d.await(r.Context(), h)

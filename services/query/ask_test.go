@@ -122,7 +122,7 @@ func refusals(t *testing.T, r *rig) {
 		{"", "SELECT getClientHTTPHeader('X-ClickHouse-Key')", 403, 446},
 		{"", "SELECT number FROM numbers(2000000) FORMAT Null", 422, 396},
 		{"", "SELECT count() FROM numbers(100000000000) SETTINGS max_execution_time = 0.1", 504, 159},
-		{"", "SELECT groupArray(number) FROM numbers(100000000) SETTINGS max_memory_usage = 10000000", 503, 241},
+		{"", "SELECT groupArray(number) FROM numbers(100000000) SETTINGS max_memory_usage = 10000000", 422, 241},
 
 		{"", "SELECT file('/etc/hostname')", 403, 0},
 		{"", "SELECT * FROM file('/etc/hostname', 'LineAsString', 'l String')", 403, 0},

@@ -52,11 +52,12 @@ func (s *Service) countGap(ctx context.Context, shard int, from, to, enriched ui
 	return g, nil
 }
 
-// eventsOf is the number of events that a frame's header states, which holds even if the frame itself cannot be read.
+// eventsOf is the number of events that a frame's header states, which holds even if the frame itself cannot be read. A
+// message that states none is somebody else's: the enricher counts it as one event, undecodable, and so does this.
 func eventsOf(h nats.Header) uint64 {
 	n, err := strconv.ParseUint(h.Get(bus.HeaderEvents), 10, 32)
 	if err != nil {
-		return 0
+		return 1
 	}
 	return n
 }

@@ -53,10 +53,15 @@ func (e *Exception) problem() *problem {
 	case 159, // TIMEOUT_EXCEEDED
 		160: // TOO_SLOW
 		status, k = http.StatusGatewayTimeout, kindTimeout
+	case 241: // MEMORY_LIMIT_EXCEEDED
+		// The query's own limit will not move; the server's fill will.
+		status, k = http.StatusServiceUnavailable, kindBusy
+		if strings.Contains(e.Message, "Query memory limit") || strings.Contains(e.Message, "(for query)") {
+			status, k = http.StatusUnprocessableEntity, kindLimit
+		}
 	case 201: // QUOTA_EXCEEDED
 		status, k = http.StatusTooManyRequests, kindBusy
 	case 202, // TOO_MANY_SIMULTANEOUS_QUERIES
-		241, // MEMORY_LIMIT_EXCEEDED
 		745: // SERVER_OVERLOADED
 		status, k = http.StatusServiceUnavailable, kindBusy
 	case 192, // UNKNOWN_USER

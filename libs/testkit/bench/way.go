@@ -6,8 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -171,7 +171,7 @@ func overNATS(ctx context.Context, s *system, bodies [][]byte) error {
 		case refused := <-first.future.Err():
 			// Most likely the door's stream is full: a publisher's
 			// backpressure. It tries until it is taken.
-			slog.Debug("published again", "err", refused)
+			fmt.Fprintln(os.Stderr, "published again:", refused)
 			for {
 				if _, err := js.Publish(ctx, subject, first.body); err == nil || ctx.Err() != nil {
 					return ctx.Err()

@@ -106,7 +106,7 @@ func (j *importJob) run(ctx context.Context) error {
 	var counter *client.Client
 	var before query.Status
 	if j.wait > 0 {
-		if counter, err = j.target.counter(j.wait); err != nil {
+		if counter, err = j.target.counter(min(j.wait, j.target.patience), j.waiting("the query service")); err != nil {
 			return err
 		}
 		defer counter.Close()

@@ -65,7 +65,7 @@ from standard input.`,
 		default:
 			q.Format = "TabSeparated"
 		}
-		c, err := t.counter(0)
+		c, err := t.counter(0, nil)
 		if err != nil {
 			return err
 		}

@@ -75,7 +75,7 @@ event a line. It prints the receipt once the events are durable; give it to
 			return err
 		}
 		if wait > 0 {
-			c, err := t.counter(wait)
+			c, err := t.counter(wait, nil)
 			if err != nil {
 				return err
 			}

@@ -76,12 +76,12 @@ func (t *target) door(waiting func(error, time.Duration)) (*client.Client, error
 }
 
 // counter connects to where questions are answered.
-func (t *target) counter(patience time.Duration) (*client.Client, error) {
+func (t *target) counter(patience time.Duration, waiting func(error, time.Duration)) (*client.Client, error) {
 	address := t.query
 	if address == "" {
 		address = cmp.Or(t.running().Query, defaultQuery)
 	}
-	c, err := client.New(client.Config{URL: address, Bearer: t.apiKey, Flag: "query-url", Patience: patience})
+	c, err := client.New(client.Config{URL: address, Bearer: t.apiKey, Flag: "query-url", Patience: patience, Waiting: waiting})
 	if err != nil {
 		return nil, usageError{err}
 	}

@@ -32,7 +32,7 @@ exits with 1 and names the frames when something is missing or doubled.`,
 		if done, err := a.fill(s); done || err != nil {
 			return err
 		}
-		c, err := t.counter(0)
+		c, err := t.counter(0, nil)
 		if err != nil {
 			return err
 		}

@@ -98,6 +98,7 @@ func assemble(cfg *Config, p parts) (process, error) {
 	add("indexer", index)
 	add("enricher", enrich)
 	add("disk guard", disk)
+	add("last events", &settler{conn: p.conn, log: cfg.Log.With("service", "up")})
 	add("ingester", door)
 
 	ready := Ready{
