@@ -56,7 +56,7 @@ func NewAdmin(cfg AdminConfig) (*Admin, error) {
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	a.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	a.server = &http.Server{Handler: localOnly(listener.Addr(), mux), ReadHeaderTimeout: 5 * time.Second}
 	return a, nil
 }
 

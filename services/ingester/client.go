@@ -2,7 +2,6 @@ package ingester
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -87,26 +86,4 @@ func parseHop(text string) (netip.Addr, bool) {
 	}
 	a, err := netip.ParseAddr(strings.Trim(text, "[]"))
 	return a.Unmap().WithZone(""), err == nil
-}
-
-// localHost says whether a Host header names this machine by itself: an
-// address of the loopback, or localhost. A web page can make a browser send
-// requests here under a name that its owner lets point to 127.0.0.1 (DNS
-// rebinding), but cannot forge the name.
-func localHost(host string) bool {
-	name := host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		name = h
-	}
-	if strings.EqualFold(name, "localhost") {
-		return true
-	}
-	a, err := netip.ParseAddr(strings.Trim(name, "[]"))
-	return err == nil && a.Unmap().IsLoopback()
-}
-
-// onLoopback says whether a listener is reachable from this machine only.
-func onLoopback(a net.Addr) bool {
-	ap, err := netip.ParseAddrPort(a.String())
-	return err == nil && ap.Addr().Unmap().IsLoopback()
 }

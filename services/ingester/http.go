@@ -11,6 +11,7 @@ import (
 
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event"
+	"github.com/millrace/millrace/libs/svc"
 )
 
 // pathEvents is the HTTP door.
@@ -60,7 +61,7 @@ func (s *Ingester) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Ingester) route(r *http.Request) ([]byte, error) {
-	if s.loopback && !localHost(r.Host) {
+	if s.loopback && !svc.LocalName(r.Host) {
 		return nil, newProblem(http.StatusForbidden, "unknown_host",
 			"this address is for this machine only; call it localhost or 127.0.0.1, or listen on another one with --ingest-addr")
 	}

@@ -48,7 +48,7 @@ func New(cfg Config) (*Ingester, error) {
 			return nil, fmt.Errorf("the HTTP door: %w; --ingest-addr chooses another", err)
 		}
 	}
-	s.loopback = onLoopback(s.listener.Addr())
+	s.loopback = svc.OnLoopback(s.listener.Addr())
 	s.m = newMetrics(cfg.Reg, s.budget)
 	s.server = s.newServer()
 	if s.cfg.WriteKeys.Len() == 0 {
