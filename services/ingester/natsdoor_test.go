@@ -221,11 +221,11 @@ func TestStoppingLosesNoMessage(t *testing.T) {
 	r := startRig(t, n).opened()
 	const total = 3_000
 	published := make(chan error, 1)
-	js := r.js
+	js, subject := r.js, r.names.In("web")
 	go func() {
 		var err error
 		for i := range total {
-			if _, err = js.PublishAsync(r.names.In("web"), []byte(good(fmt.Sprint("u", i%50), i)), jetstream.WithStallWait(time.Minute)); err != nil {
+			if _, err = js.PublishAsync(subject, []byte(good(fmt.Sprint("u", i%50), i)), jetstream.WithStallWait(time.Minute)); err != nil {
 				break
 			}
 		}
