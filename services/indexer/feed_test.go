@@ -77,6 +77,22 @@ func (r *rig) start(x *Indexer) (stop func()) {
 	return stop
 }
 
+// twin takes shard 0 over, without a lease.
+func (r *rig) twin(x *Indexer) (*shard, *committer) {
+	r.Helper()
+	ledger, err := r.js.Stream(r.Context(), r.inst.Names.StreamLedger())
+	if err != nil {
+		r.Fatal(err)
+	}
+	s := &shard{id: 0, cfg: &x.cfg, inst: r.inst, names: r.inst.Names, js: r.js, ledger: ledger, table: x.newTable(), metrics: x.metrics, log: x.log}
+	r.Cleanup(s.table.close)
+	c, _, err := s.takeover(r.Context())
+	if err != nil {
+		r.Fatal(err)
+	}
+	return s, c
+}
+
 // feed appends a frame with rows events to RAW and ENRICHED of a shard. name
 // gives the event's name by index; one more event a frame is a repeat and one
 // was refused.

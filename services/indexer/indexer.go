@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/ClickHouse/ch-go"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 	"github.com/prometheus/client_golang/prometheus"
@@ -193,7 +192,7 @@ func (x *Indexer) Run(ctx context.Context) error {
 	x.ready = true
 	x.mu.Unlock()
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return x.work(ctx, inst, nc, js, ledger, leases) })
+	g.Go(func() error { return x.work(ctx, inst, js, ledger, leases) })
 	lane := deadLane{cfg: &x.cfg, names: names, js: js, table: x.newTable(), metrics: x.metrics, log: x.log}
 	g.Go(func() error { return lane.run(ctx) })
 	return ignoreCancel(ctx, g.Wait())
@@ -221,7 +220,7 @@ func (x *Indexer) newTable() *table {
 }
 
 // work takes shards by lease and runs each.
-func (x *Indexer) work(ctx context.Context, inst bus.Installation, _ *nats.Conn, js jetstream.JetStream, ledger jetstream.Stream, kv jetstream.KeyValue) error {
+func (x *Indexer) work(ctx context.Context, inst bus.Installation, js jetstream.JetStream, ledger jetstream.Stream, kv jetstream.KeyValue) error {
 	leases, err := bus.NewLeases(bus.LeaseConfig{
 		KV: kv, Service: "indexer", Instance: x.cfg.Instance, Shards: inst.Shards, TTL: x.cfg.LeaseTTL, Log: x.log,
 	})

@@ -164,21 +164,8 @@ func TestARowThatClickHouseRefusesBecomesADeadLetter(t *testing.T) {
 func TestAPausedTwinIsFenced(t *testing.T) {
 	r := newRig(t, 1)
 	x := r.indexer()
-	ledger, err := r.js.Stream(t.Context(), r.inst.Names.StreamLedger())
-	if err != nil {
-		t.Fatal(err)
-	}
-	twin := func() (*shard, *committer) {
-		s := &shard{id: 0, cfg: &x.cfg, inst: r.inst, names: r.inst.Names, js: r.js, ledger: ledger, table: x.newTable(), metrics: x.metrics, log: x.log}
-		t.Cleanup(s.table.close)
-		c, _, err := s.takeover(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s, c
-	}
 	r.feed(0, 10, plain)
-	first, paused := twin()
+	first, paused := r.twin(x)
 	b, err := first.reread(t.Context(), &bus.Intent{First: 1, Last: 1, Totals: r.sent[0]})
 	if err != nil {
 		t.Fatal(err)
@@ -187,7 +174,7 @@ func TestAPausedTwinIsFenced(t *testing.T) {
 	if err := paused.append(t.Context(), &bus.Intent{First: 1, Last: 1, Totals: b.totals}); err != nil {
 		t.Fatal(err)
 	}
-	_, second := twin()
+	_, second := r.twin(x)
 	if got, _ := second.state(); got != 1 {
 		t.Fatalf("the second settled up to %d, want 1", got)
 	}
@@ -210,21 +197,8 @@ func TestATwinThatSleptLongerThanTheTokenIsKnownDoublesNothing(t *testing.T) {
 	r := newRig(t, 1)
 	r.db.Exec("ALTER TABLE millrace.events MODIFY SETTING non_replicated_deduplication_window = 1")
 	x := r.indexer()
-	ledger, err := r.js.Stream(t.Context(), r.inst.Names.StreamLedger())
-	if err != nil {
-		t.Fatal(err)
-	}
-	twin := func() (*shard, *committer) {
-		s := &shard{id: 0, cfg: &x.cfg, inst: r.inst, names: r.inst.Names, js: r.js, ledger: ledger, table: x.newTable(), metrics: x.metrics, log: x.log}
-		t.Cleanup(s.table.close)
-		c, _, err := s.takeover(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s, c
-	}
 	r.feed(0, 10, plain)
-	first, paused := twin()
+	first, paused := r.twin(x)
 	b, err := first.reread(t.Context(), &bus.Intent{First: 1, Last: 1, Totals: r.sent[0]})
 	if err != nil {
 		t.Fatal(err)
@@ -232,7 +206,7 @@ func TestATwinThatSleptLongerThanTheTokenIsKnownDoublesNothing(t *testing.T) {
 	if err := paused.append(t.Context(), &bus.Intent{First: 1, Last: 1, Totals: b.totals}); err != nil {
 		t.Fatal(err)
 	}
-	other, second := twin() // settles frame 1
+	other, second := r.twin(x) // settles frame 1
 	before := r.sent[0]
 	r.feed(0, 10, plain)
 	after := bus.Totals{In: r.sent[0].In - before.In, Rows: r.sent[0].Rows - before.Rows, Dead: r.sent[0].Dead - before.Dead, Repeats: r.sent[0].Repeats - before.Repeats}
