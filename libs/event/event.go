@@ -60,7 +60,7 @@ type Event struct {
 
 	Properties []Field
 	Traits     []Field
-	Context    []Field // every key of context, those below included
+	Context    []Field // the keys of context that no field below holds whole
 	Extra      []Field // top-level fields that the Segment Spec does not name
 
 	// From context.page; of a page event, what is missing there is taken from

@@ -91,51 +91,77 @@ func (e *Event) id(f field) *[]byte {
 }
 
 // interpretContext takes the columns out of context, context.page and
-// context.campaign. Context only decorates an event: a value of an unexpected
-// type stays in Context as it is and fills no column.
+// context.campaign, and leaves in Context what has no column: a fact is kept
+// once. Context only decorates an event: a value of an unexpected type stays in
+// Context as it is and fills no column, and so does an object with any field
+// that has none.
 func (e *Event) interpretContext(page, campaign []Field) {
+	rest := e.Context[:0]
 	for i := range e.Context {
 		f := &e.Context[i]
-		if f.Kind != KindString {
-			continue
-		}
-		switch string(f.Key) {
-		case "userAgent":
-			e.UserAgent = f.Value
-		case "ip":
-			e.IP = f.Value
-		case "locale":
-			e.Locale = f.Value
+		if !e.takeContext(f, page, campaign) {
+			rest = append(rest, *f)
 		}
 	}
-	e.interpretPage(page)
-	for i := range campaign {
-		f := &campaign[i]
-		if f.Kind != KindString {
-			continue
-		}
-		switch string(f.Key) {
-		case "source":
-			e.Campaign.Source = f.Value
-		case "medium":
-			e.Campaign.Medium = f.Value
-		case "name":
-			e.Campaign.Name = f.Value
-		case "term":
-			e.Campaign.Term = f.Value
-		case "content":
-			e.Campaign.Content = f.Value
-		}
-	}
+	e.Context = rest
 }
 
-// interpretPage fills what is still empty of the page from fields.
-func (e *Event) interpretPage(fields []Field) {
+// takeContext fills the columns of one field and says whether they hold all of
+// it.
+func (e *Event) takeContext(f *Field, page, campaign []Field) bool {
+	switch {
+	case f.Kind == KindObject && string(f.Key) == "page":
+		return e.interpretPage(page)
+	case f.Kind == KindObject && string(f.Key) == "campaign":
+		return e.interpretCampaign(campaign)
+	case f.Kind != KindString:
+		return false
+	}
+	switch string(f.Key) {
+	case "userAgent":
+		e.UserAgent = f.Value
+	case "ip":
+		e.IP = f.Value
+	case "locale":
+		e.Locale = f.Value
+	default:
+		return false
+	}
+	return true
+}
+
+func (e *Event) interpretCampaign(fields []Field) (all bool) {
+	all = true
 	for i := range fields {
 		f := &fields[i]
-		if f.Kind != KindString {
+		var to *[]byte
+		switch string(f.Key) {
+		case "source":
+			to = &e.Campaign.Source
+		case "medium":
+			to = &e.Campaign.Medium
+		case "name":
+			to = &e.Campaign.Name
+		case "term":
+			to = &e.Campaign.Term
+		case "content":
+			to = &e.Campaign.Content
+		}
+		if to == nil || f.Kind != KindString {
+			all = false
 			continue
 		}
+		*to = f.Value
+	}
+	return all
+}
+
+// interpretPage fills what is still empty of the page from fields, and says
+// whether the page's columns hold all of them.
+func (e *Event) interpretPage(fields []Field) (all bool) {
+	all = true
+	for i := range fields {
+		f := &fields[i]
 		var to *[]byte
 		switch string(f.Key) {
 		case "url":
@@ -148,13 +174,16 @@ func (e *Event) interpretPage(fields []Field) {
 			to = &e.PageSearch
 		case "title":
 			to = &e.PageTitle
-		default:
+		}
+		if to == nil || f.Kind != KindString {
+			all = false
 			continue
 		}
 		if len(*to) == 0 {
 			*to = f.Value
 		}
 	}
+	return all
 }
 
 // interpretSession looks for a session id where SDKs put it when the event
