@@ -39,9 +39,7 @@ func NewScanner(limits Limits) *Scanner {
 //
 // The first fault in the order of the bytes decides, then what is missing.
 func (s *Scanner) Scan(data []byte, e *Event) *Refusal {
-	e.reset()
-	s.walker.keys = 0
-	s.page, s.campaign = s.page[:0], s.campaign[:0]
+	s.reset(e)
 	if len(data) > s.limits.MaxEvent {
 		return tooLarge(len(data), s.limits.MaxEvent)
 	}
@@ -63,6 +61,13 @@ func (s *Scanner) Scan(data []byte, e *Event) *Refusal {
 		return &Refusal{Reason: ReasonNotAnObject}
 	}
 	return s.finish(e)
+}
+
+// reset forgets the event before.
+func (s *Scanner) reset(e *Event) {
+	e.reset()
+	s.walker.keys = 0
+	s.page, s.campaign = s.page[:0], s.campaign[:0]
 }
 
 func tooLarge(size, limit int) *Refusal {

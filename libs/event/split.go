@@ -66,11 +66,13 @@ func (s *Splitter) judge(raw []byte) *Refusal {
 	return nil
 }
 
+const byteOrderMark = "\xEF\xBB\xBF"
+
 // cut finds the events of body.
 func (s *Splitter) cut(body []byte, ndjson bool) error {
 	start := 0
-	if bytes.HasPrefix(body, []byte("\xEF\xBB\xBF")) {
-		start = 3
+	if bytes.HasPrefix(body, []byte(byteOrderMark)) {
+		start = len(byteOrderMark)
 	}
 	first := skipSpace(body, start)
 	if first == len(body) {

@@ -2,7 +2,6 @@ package ingester
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/millrace/millrace/libs/event"
 	"github.com/millrace/millrace/libs/event/frame"
@@ -34,10 +33,8 @@ type origin struct {
 type intake struct {
 	shards      int
 	incarnation uint64
-	splitter    *event.Splitter
-	scanner     *event.Scanner
-	event       event.Event
-	each        func(int, []byte, *event.Refusal) error // addEvent, bound once
+	reader      *event.Reader
+	each        func(int, []byte, *event.Event, *event.Refusal) error // addEvent, bound once
 
 	wire, body []byte // as it came, and decompressed
 	from       origin
@@ -64,8 +61,8 @@ const idLen = 36
 func newIntake(limits event.Limits, shards int, incarnation uint64) *intake {
 	in := &intake{
 		shards: shards, incarnation: incarnation,
-		splitter: event.NewSplitter(limits), scanner: event.NewScanner(limits),
-		heads: make([]int32, shards), tails: make([]int32, shards),
+		reader: event.NewReader(limits),
+		heads:  make([]int32, shards), tails: make([]int32, shards),
 	}
 	in.each = in.addEvent
 	return in
@@ -83,7 +80,10 @@ func (in *intake) start(from origin) {
 // read makes rows of a body that may hold many events. An error is one of the
 // body as a whole, and there are no rows then.
 func (in *intake) read(body []byte) error {
-	_, err := in.splitter.Split(body, in.from.ndjson, in.each)
+	_, err := in.reader.Read(body, in.from.ndjson, in.each)
+	if err != nil {
+		in.start(in.from) // what came before the fault does not count
+	}
 	return err
 }
 
@@ -92,33 +92,18 @@ func (in *intake) refuseWhole(body []byte, reason event.Reason, detail string) {
 	in.refuse(0, body, &event.Refusal{Reason: reason, Detail: detail})
 }
 
-func (in *intake) addEvent(index int, raw []byte, refusal *event.Refusal) error {
-	if refusal == nil {
-		refusal = in.scan(raw)
-	}
+func (in *intake) addEvent(index int, raw []byte, e *event.Event, refusal *event.Refusal) error {
 	if refusal != nil {
 		in.refuse(index, raw, refusal)
 		return nil
 	}
 	id := int32(-1)
-	if len(in.event.MessageID) == 0 {
+	if len(e.MessageID) == 0 {
 		id = in.newID(index)
 	}
 	in.accepted++
-	in.add(row{body: raw, id: id}, in.event.User())
+	in.add(row{body: raw, id: id}, e.User())
 	return nil
-}
-
-// scan reads one event into in.event. A fault of the scanner costs the event
-// and not its neighbours, nor the process, which would meet it again and again
-// in IN.
-func (in *intake) scan(raw []byte) (refusal *event.Refusal) {
-	defer func() {
-		if r := recover(); r != nil {
-			refusal = &event.Refusal{Reason: event.ReasonPanic, Detail: fmt.Sprint("the door could not read it: ", r)}
-		}
-	}()
-	return in.scanner.Scan(raw, &in.event)
 }
 
 // refuse adds a refused row. It always gets an id of the door, since nobody
