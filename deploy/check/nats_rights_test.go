@@ -102,12 +102,12 @@ func TestRightsToPublish(t *testing.T) {
 		"_INBOX_app.x":                                {},
 		"else":                                        {},
 
-		// What is purged: by the owner of proof alone. The ledger never.
+		// What is purged: IN by the ingester, the rest by the owner of proof alone. The ledger never.
 		api("STREAM.PURGE", raw):      {"admin", "indexer"},
 		api("STREAM.PURGE", enriched): {"admin", "indexer"},
 		api("STREAM.PURGE", dead):     {"admin", "indexer"},
 		api("STREAM.PURGE", ledger):   {"admin"},
-		api("STREAM.PURGE", in):       {"admin"},
+		api("STREAM.PURGE", in):       {"admin", "ingester"},
 		api("STREAM.PURGE", leases):   {"admin"},
 
 		api("STREAM.MSG.DELETE", in):                   {"admin"},

@@ -236,7 +236,7 @@ func ensureConsumers(ctx context.Context, js jetstream.JetStream, names Names) e
 	for stream, cfg := range map[string]jetstream.ConsumerConfig{
 		names.StreamIn(): {
 			Durable: names.DurableIngester(), AckPolicy: jetstream.AckExplicitPolicy,
-			AckWait: 30 * time.Second, MaxDeliver: -1, MaxAckPending: 1024,
+			AckWait: 30 * time.Second, MaxDeliver: -1, MaxAckPending: 16_384,
 		},
 		names.StreamDead(): {
 			Durable: names.DurableDeadLetters(), AckPolicy: jetstream.AckExplicitPolicy,

@@ -3,6 +3,7 @@ package ingester
 import (
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -24,6 +25,8 @@ type door struct {
 	log      *slog.Logger
 	unzip    *event.Decompressor
 	intakes  sync.Pool // of *intake
+
+	acked atomic.Int64 // messages of IN that were acknowledged
 }
 
 func newDoor(cfg *Config, inst bus.Installation, js jetstream.JetStream, maxPayload int64, b *budget, m *metrics) *door {

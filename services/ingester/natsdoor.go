@@ -19,8 +19,10 @@ import (
 const (
 	// pullMessages and pullBytes bound what one pull brings: what is parsed
 	// and queued although a shard has filled up meanwhile. The bytes must be
-	// above any single message, or it would never be delivered.
-	pullMessages = 256
+	// above any single message, or it would never be delivered. The messages are
+	// many, because a publisher may send single events and a pull costs a round
+	// trip.
+	pullMessages = 4096
 	pullBytes    = 16 << 20
 	// pullWait bounds how long stopping waits for a pull to end. A pull that
 	// is given up early would leave its messages undelivered until AckWait.
@@ -103,6 +105,7 @@ func (d *door) takeMessage(msg jetstream.Msg, finished func()) {
 			if err := msg.Ack(); err != nil {
 				d.log.Debug("a message is not acknowledged", "in_seq", meta.Sequence.Stream, "err", err)
 			}
+			d.acked.Add(1)
 			d.m.messages[messageStored].Inc()
 			d.m.stored(doorNATS, accepted, refused)
 		})

@@ -18,6 +18,7 @@ func ingesterRights() *server.Permissions {
 			"$JS.API.CONSUMER.INFO.MILLRACE_IN.ingester",
 			"$JS.API.CONSUMER.MSG.NEXT.MILLRACE_IN.ingester",
 			"$JS.ACK.MILLRACE_IN.ingester.>",
+			"$JS.API.STREAM.PURGE.MILLRACE_IN",
 		}},
 		Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX_ingester.>"}},
 	}

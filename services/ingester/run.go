@@ -131,6 +131,8 @@ func (s *Ingester) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStre
 	s.cfg.Log.Info("events are taken", "shards", inst.Shards, "incarnation", inst.Incarnation)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { d.watch(ctx); return nil })
+	empty := trimmer{d: d, js: js}
+	g.Go(func() error { empty.run(ctx); return nil })
 	g.Go(func() error { return d.pull(ctx, js) })
 	return g.Wait()
 }

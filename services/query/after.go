@@ -113,8 +113,8 @@ func (s *Service) awaitIn(ctx context.Context, receipt *bus.Receipt, inst bus.In
 	return nil
 }
 
-// takenIn is the place in IN up to which ingesters have acknowledged every message, which they do once RAW has it. IN is
-// a work queue, so what is acknowledged is gone: usually its first message tells.
+// takenIn is the place in IN up to which ingesters have acknowledged every message, which they do once RAW has it. They
+// purge what is acknowledged, so an empty stream tells without its consumer.
 func (s *Service) takenIn(ctx context.Context) (uint64, error) {
 	info, err := s.streamInfo(ctx, s.names.StreamIn())
 	if err != nil {
