@@ -122,7 +122,7 @@ func (d *door) crowded() error {
 			return err
 		}
 	}
-	if d.budget.used.Load() > d.budget.max/2 {
+	if d.budget.used.Load() > min(d.budget.max/2, crowdedBytes) {
 		return errBusy
 	}
 	return nil

@@ -27,7 +27,8 @@ const maxFlying = 8
 type lane struct {
 	laneConfig
 	wake   chan struct{} // one token: something changed that run should look at
-	native []byte        // run's scratch memory
+	native []byte        // run's scratch memory, as is packed
+	packed []byte
 
 	mu       sync.Mutex // guards all below
 	open     *outgoing  // takes rows; nil or not empty

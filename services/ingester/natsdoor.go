@@ -23,12 +23,15 @@ const (
 	// many, because a publisher may send single events and a pull costs a round
 	// trip.
 	pullMessages = 4096
-	pullBytes    = 16 << 20
+	pullBytes    = 8 << 20
 	// pullWait bounds how long stopping waits for a pull to end. A pull that
 	// is given up early would leave its messages undelivered until AckWait.
 	pullWait = 500 * time.Millisecond
+	// crowdedBytes is what may wait in memory before the door stops pulling:
+	// IN keeps messages as well, and it does so on disk.
+	crowdedBytes = 3 * pullBytes
 	// crowdedWait is how often a full shard is looked at again.
-	crowdedWait = 50 * time.Millisecond
+	crowdedWait = 5 * time.Millisecond
 	// lastNak bounds the delay of a message that could not be stored.
 	lastNak = 30 * time.Second
 )

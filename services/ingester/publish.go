@@ -41,7 +41,10 @@ func (l *lane) launch(p *outgoing) {
 		return
 	}
 	l.native = p.block.AppendNative(l.native[:0])
-	p.body = frame.Pack(p.body[:0], l.native)
+	// Packing needs more room than it fills: what waits for its
+	// acknowledgement takes no more than it must.
+	l.packed = frame.Pack(l.packed, l.native)
+	p.body = append(p.body[:0], l.packed...)
 	// The same id with every attempt: JetStream stores one of them and answers
 	// the others with the sequence of that one.
 	id := rand.Text()
