@@ -36,9 +36,16 @@ func cutURL(url []byte) (host, path, search []byte) {
 	if !hasHost {
 		return nil, rest, search
 	}
-	host, path = rest, rootPath
-	if i := bytes.IndexAny(rest, "/\\"); i >= 0 {
-		host, path = rest[:i], rest[i:]
+	end := bytes.IndexByte(rest, '/')
+	if end < 0 {
+		end = len(rest)
+	}
+	if i := bytes.IndexByte(rest[:end], '\\'); i >= 0 {
+		end = i
+	}
+	host, path = rest[:end], rootPath
+	if end < len(rest) {
+		path = rest[end:]
 	}
 	if i := bytes.LastIndexByte(host, '@'); i >= 0 {
 		host = host[i+1:]

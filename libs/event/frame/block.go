@@ -97,11 +97,9 @@ func (b *Block) FloatEntry(c int, key []byte, value float64) {
 
 // EndRow finishes the row: maps that got no entry are empty.
 func (b *Block) EndRow() {
-	for i := range b.schema.specs {
-		if k := b.schema.specs[i].kind; k == kindMapString || k == kindMapFixed {
-			c := &b.cols[i]
-			c.data = binary.LittleEndian.AppendUint64(c.data, c.entries)
-		}
+	for _, i := range b.schema.maps {
+		c := &b.cols[i]
+		c.data = binary.LittleEndian.AppendUint64(c.data, c.entries)
 	}
 	b.rows++
 }

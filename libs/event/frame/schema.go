@@ -25,13 +25,14 @@ type colSpec struct {
 type Schema struct {
 	Columns []Column
 	specs   []colSpec
+	maps    []int // the columns that are maps: each row ends them
 }
 
 // NewSchema prepares columns. It panics on a type that frames do not carry,
 // since schemas are written in code.
 func NewSchema(columns []Column) *Schema {
 	s := &Schema{Columns: columns}
-	for _, c := range columns {
+	for i, c := range columns {
 		spec := colSpec{}
 		switch {
 		case c.Type == typeString:
@@ -56,6 +57,9 @@ func NewSchema(columns []Column) *Schema {
 			spec.header = append(spec.header, text...)
 		}
 		s.specs = append(s.specs, spec)
+		if spec.kind == kindMapString || spec.kind == kindMapFixed {
+			s.maps = append(s.maps, i)
+		}
 	}
 	return s
 }

@@ -28,6 +28,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
+	boundGarbage()
 	if cfg.Dir, err = filepath.Abs(cfg.Dir); err != nil {
 		return fmt.Errorf("--dir: %w", err)
 	}
