@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"gopkg.in/yaml.v3"
 
+	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/testkit"
 	"github.com/millrace/millrace/schemas/api"
 )
@@ -122,11 +123,11 @@ func (i *installation) verified() {
 	i.post("query", "8090", "/v1/verify", "kapi0123456789abcdef", "")
 }
 
-// leased: every shard is held by an enricher and by an indexer.
+// leased: every shard is held by an enricher and every sink by an indexer, under the same kind of key.
 func (i *installation) leased(js jetstream.JetStream) {
 	i.t.Helper()
-	for _, service := range []string{"enricher", "indexer"} {
-		for shard := range 4 {
+	for service, lanes := range map[string]int{"enricher": 4, "indexer": bus.DefaultSinks} {
+		for shard := range lanes {
 			key := fmt.Sprintf("$KV.%s.%s.shard.%d", names.BucketLeases(), service, shard)
 			stream, err := js.Stream(i.t.Context(), "KV_"+names.BucketLeases())
 			if err != nil {

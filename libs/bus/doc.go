@@ -7,6 +7,9 @@
 // the ledger is appended by compare-and-set alone; leases only divide work and
 // are never a fence.
 //
-// Guarantee: of two owners of a shard, paused or doubled, one at most appends to
+// A shard is a lane of frames; a sink inserts the rows of a fixed set of shards
+// and has one ledger for them.
+//
+// Guarantee: of two owners of a sink, paused or doubled, one at most appends to
 // its ledger; the other is told with [ErrFenced] and has written nothing.
 package bus

@@ -37,7 +37,8 @@ type LeaseConfig struct {
 	// Instance is this process among its equals, unique in every life; "":
 	// random.
 	Instance string
-	Shards   int
+	// Shards is how many there are; the indexer's are its sinks.
+	Shards int
 	// TTL is how long a holder may be silent before others take its shards;
 	// 0: 6 s.
 	TTL time.Duration

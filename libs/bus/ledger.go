@@ -2,9 +2,11 @@ package bus
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -24,44 +26,58 @@ func (t Totals) Plus(o Totals) Totals {
 	return Totals{t.In + o.In, t.Rows + o.Rows, t.Dead + o.Dead, t.Repeats + o.Repeats}
 }
 
+// Range is frames of one shard, First to Last, and what they hold.
+type Range struct {
+	Shard  int    `json:"shard"`
+	First  uint64 `json:"first"`
+	Last   uint64 `json:"last"`
+	Totals Totals `json:"totals"` // Rows includes the excluded
+}
+
 // Exclusion is a row that ClickHouse refused for its content: it leaves the
 // block and becomes a dead letter.
 type Exclusion struct {
-	Seq uint64 `json:"seq"`
-	Idx uint32 `json:"idx"`
-	Why int    `json:"why"` // index into Intent.Whys
+	Shard int    `json:"shard"`
+	Seq   uint64 `json:"seq"`
+	Idx   uint32 `json:"idx"`
+	Why   int    `json:"why"` // index into Intent.Whys
 }
 
-// Intent is one block that is about to be inserted: the frames First..Last of
-// a shard and what they hold.
+// Intent is one block that is about to be inserted: frames of some of a
+// sink's shards.
 type Intent struct {
-	First uint64 `json:"first"`
-	Last  uint64 `json:"last"`
+	Ranges []Range `json:"ranges"` // one a shard, ascending by shard
 	// Attempt grows when the server took the token but not the rows.
 	Attempt  int         `json:"attempt"`
-	Totals   Totals      `json:"totals"` // of the frames; Rows includes the excluded
 	Excluded []Exclusion `json:"excluded,omitempty"`
 	// Whys are the distinct errors that ClickHouse gave for them.
 	Whys []string `json:"whys,omitempty"`
 }
 
-// After is the shard's totals once the open block is proven: rows that
-// ClickHouse refused are dead letters.
-func (i *Intent) After(before Totals) Totals {
-	sum := before.Plus(i.Totals)
-	sum.Rows -= uint64(len(i.Excluded))
-	sum.Dead += uint64(len(i.Excluded))
-	return sum
+// Rows is the number of rows of the block, the excluded left out.
+func (i *Intent) Rows() uint64 {
+	n := uint64(0)
+	for _, r := range i.Ranges {
+		n += r.Totals.Rows
+	}
+	return n - uint64(len(i.Excluded))
 }
 
-// Record is one message of the ledger. The newest one of a shard is its whole
-// state: everything up to Proven is in ClickHouse, Totals counts it, and Open,
-// if set, is the one block whose fate may be unknown.
+// Proof says how far one shard is: the rows of its frames up to Proven are in
+// ClickHouse, and Totals counts them.
+type Proof struct {
+	Shard  int    `json:"shard"`
+	Proven uint64 `json:"proven"`
+	Totals Totals `json:"totals"`
+}
+
+// Record is one message of the ledger. The newest one of a sink is its whole
+// state: how far each of its shards is proven, and Open, if set, is the one
+// block whose fate may be unknown.
 type Record struct {
 	Incarnation uint64    `json:"incarnation"`
-	Shard       int       `json:"shard"`
-	Proven      uint64    `json:"proven"`
-	Totals      Totals    `json:"totals"`
+	Sink        int       `json:"sink"`
+	Shards      []Proof   `json:"shards"` // all of the sink, ascending
 	Open        *Intent   `json:"open,omitempty"`
 	Owner       string    `json:"owner"`
 	At          time.Time `json:"at"`
@@ -70,15 +86,108 @@ type Record struct {
 	Revision uint64 `json:"-"`
 }
 
+// maxToken is what a token may have; ClickHouse keeps the newest thousands of
+// them in memory.
+const maxToken = 255
+
 // Token names the open block for ClickHouse's insert deduplication. It names
-// the life of the streams, the exact range and the attempt, because the server
-// compares tokens and never rows.
+// the life of the streams, the exact ranges and the attempt, because the server
+// compares tokens and never rows. The ranges of many shards are hashed.
 func (r *Record) Token() string {
-	return fmt.Sprintf("%d:%d:%d-%d:%d:%d", r.Incarnation, r.Shard, r.Open.First, r.Open.Last, r.Open.Attempt, len(r.Open.Excluded))
+	var ranges []byte
+	for _, x := range r.Open.Ranges {
+		if len(ranges) > 0 {
+			ranges = append(ranges, ',')
+		}
+		ranges = fmt.Appendf(ranges, "%d.%d-%d", x.Shard, x.First, x.Last)
+	}
+	token := func(ranges []byte) string {
+		return fmt.Sprintf("%d:%d:%s:%d:%d", r.Incarnation, r.Sink, ranges, r.Open.Attempt, len(r.Open.Excluded))
+	}
+	if whole := token(ranges); len(whole) <= maxToken {
+		return whole
+	}
+	return token(fmt.Appendf(nil, "%x", sha256.Sum256(ranges)))
 }
 
-// ErrFenced says that another owner has written to the ledger: stop at once.
-var ErrFenced = errors.New("bus: another owner has written this shard's ledger")
+// After is how far the sink's shards are once the open block is proven: rows
+// that ClickHouse refused are dead letters.
+func (r *Record) After() []Proof {
+	after := slices.Clone(r.Shards)
+	if r.Open == nil {
+		return after
+	}
+	for i := range after {
+		p := &after[i]
+		share := r.Share(p.Shard)
+		if share.Open == nil {
+			continue
+		}
+		p.Proven, p.Totals = share.Open.Last, share.After()
+	}
+	return after
+}
+
+// Share is what a record says of one shard of its sink.
+type Share struct {
+	Proof
+	Incarnation uint64
+	Revision    uint64
+	Open        *Range      // nil when the open block has no frame of the shard, or none is open
+	Excluded    []Exclusion // of those frames
+}
+
+// Share is the part of a shard; that of a shard that the record does not name
+// is empty.
+func (r *Record) Share(shard int) Share {
+	s := Share{Proof: Proof{Shard: shard}, Incarnation: r.Incarnation, Revision: r.Revision}
+	for _, p := range r.Shards {
+		if p.Shard == shard {
+			s.Proof = p
+		}
+	}
+	if r.Open == nil {
+		return s
+	}
+	for i := range r.Open.Ranges {
+		if r.Open.Ranges[i].Shard == shard {
+			s.Open = &r.Open.Ranges[i]
+		}
+	}
+	for _, x := range r.Open.Excluded {
+		if x.Shard == shard {
+			s.Excluded = append(s.Excluded, x)
+		}
+	}
+	return s
+}
+
+// Known is the last frame that the ledger knows: announced or proven.
+func (s *Share) Known() uint64 {
+	if s.Open != nil {
+		return s.Open.Last
+	}
+	return s.Proven
+}
+
+// After is the shard's totals once the open block is proven.
+func (s *Share) After() Totals {
+	if s.Open == nil {
+		return s.Totals
+	}
+	sum := s.Totals.Plus(s.Open.Totals)
+	sum.Rows -= uint64(len(s.Excluded))
+	sum.Dead += uint64(len(s.Excluded))
+	return sum
+}
+
+var (
+	// ErrFenced says that another owner has written to the ledger: stop at once.
+	ErrFenced = errors.New("bus: another owner has written this sink's ledger")
+	// ErrOldLedger says that the installation or its ledger is of a Millrace
+	// that kept a ledger for each shard. It cannot be read, nor carried over.
+	ErrOldLedger = errors.New("bus: the ledger is of an older Millrace, which this one cannot read: begin with new streams and tables")
+)
 
 // codeWrongLastSequence is JetStream's refusal of a compare-and-set.
 const codeWrongLastSequence jetstream.ErrorCode = 10071
@@ -90,15 +199,15 @@ func IsFenced(err error) bool {
 	return ok && api.ErrorCode == codeWrongLastSequence
 }
 
-// LedgerLast reads the newest record of a shard; ok is false when there is
+// LedgerLast reads the newest record of a sink; ok is false when there is
 // none.
-func LedgerLast(ctx context.Context, ledger jetstream.Stream, names Names, shard int) (rec Record, ok bool, err error) {
-	msg, err := ledger.GetLastMsgForSubject(ctx, names.Ledger(shard))
+func LedgerLast(ctx context.Context, ledger jetstream.Stream, names Names, sink int) (rec Record, ok bool, err error) {
+	msg, err := ledger.GetLastMsgForSubject(ctx, names.Ledger(sink))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return Record{}, false, nil
 	}
 	if err != nil {
-		return Record{}, false, fmt.Errorf("read the ledger of shard %d: %w", shard, err)
+		return Record{}, false, fmt.Errorf("read the ledger of sink %d: %w", sink, err)
 	}
 	rec, err = DecodeRecord(msg.Data)
 	if err != nil {
@@ -108,16 +217,21 @@ func LedgerLast(ctx context.Context, ledger jetstream.Stream, names Names, shard
 	return rec, true, nil
 }
 
-// DecodeRecord reads the body of a ledger message.
+// DecodeRecord reads the body of a ledger message. One that names no shards is
+// refused with [ErrOldLedger]: read as if it were of a sink it would say that
+// nothing is proven.
 func DecodeRecord(data []byte) (Record, error) {
 	var rec Record
 	if err := json.Unmarshal(data, &rec); err != nil {
 		return Record{}, fmt.Errorf("ledger record %q: %w", data, err)
 	}
+	if len(rec.Shards) == 0 {
+		return Record{}, fmt.Errorf("ledger record %q names no shards: %w", data, ErrOldLedger)
+	}
 	return rec, nil
 }
 
-// LedgerAppend stores rec if the shard's newest record is still the one at
+// LedgerAppend stores rec if the sink's newest record is still the one at
 // revision expect (0: none), and sets rec.Revision. A refusal is ErrFenced. An
 // unknown outcome (a lost reply) is resolved by reading back: a record that is
 // equal counts as stored.
@@ -126,7 +240,7 @@ func LedgerAppend(ctx context.Context, js jetstream.JetStream, ledger jetstream.
 	if err != nil {
 		return fmt.Errorf("encode ledger record: %w", err)
 	}
-	msg := &nats.Msg{Subject: names.Ledger(rec.Shard), Data: body}
+	msg := &nats.Msg{Subject: names.Ledger(rec.Sink), Data: body}
 	ack, err := js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(expect))
 	if err == nil {
 		rec.Revision = ack.Sequence
@@ -138,7 +252,7 @@ func LedgerAppend(ctx context.Context, js jetstream.JetStream, ledger jetstream.
 		rec.Revision = last.Sequence
 		return nil
 	case IsFenced(err), readErr == nil && last.Sequence != expect:
-		return fmt.Errorf("%w: shard %d", ErrFenced, rec.Shard)
+		return fmt.Errorf("%w: sink %d", ErrFenced, rec.Sink)
 	}
-	return fmt.Errorf("append to the ledger of shard %d: %w", rec.Shard, err)
+	return fmt.Errorf("append to the ledger of sink %d: %w", rec.Sink, err)
 }

@@ -23,10 +23,12 @@ func (s Sizes) Total(shards int) int64 {
 	return s.In + s.Dead + int64(shards)*(s.Raw+s.Enriched)
 }
 
-// Plan is what an installation is created with. Shards cannot be changed
-// later.
+// Plan is what an installation is created with. Shards and Sinks cannot be
+// changed later.
 type Plan struct {
-	Shards   int
+	Shards int
+	// Sinks is at most Shards; 0: what exists, or DefaultSinks.
+	Sinks    int
 	Replicas int
 	Sizes    Sizes
 	// MaxIn bounds one message of the NATS door: what a request may have.
@@ -37,12 +39,28 @@ type Plan struct {
 type Installation struct {
 	Names  Names
 	Shards int
+	// Sinks is the number of lanes through which rows go into ClickHouse, each
+	// for a fixed set of shards.
+	Sinks int
 	// Incarnation names the life of the streams, in every token and derived id.
 	Incarnation uint64
 }
 
+// SinkOf is the sink that inserts the rows of a shard.
+func (i Installation) SinkOf(shard int) int { return shard % i.Sinks }
+
+// ShardsOf lists the shards of a sink in ascending order.
+func (i Installation) ShardsOf(sink int) []int {
+	var shards []int
+	for shard := sink; shard < i.Shards; shard += i.Sinks {
+		shards = append(shards, shard)
+	}
+	return shards
+}
+
 const (
 	metaShards      = "millrace-shards"
+	metaSinks       = "millrace-sinks"
 	metaIncarnation = "millrace-incarnation"
 )
 
@@ -50,7 +68,7 @@ const (
 var ErrNotProvisioned = errors.New("bus: the streams do not exist; run `millrace migrate`, or start a service that may create them")
 
 // Provision creates what is missing and changes sizes; what exists keeps its
-// shards and its incarnation. It may run in several processes at once.
+// shards, its sinks and its incarnation. It may run in several processes at once.
 func Provision(ctx context.Context, js jetstream.JetStream, names Names, plan Plan) (Installation, error) {
 	if plan.Shards == 0 {
 		plan.Shards = DefaultShards
@@ -59,15 +77,22 @@ func Provision(ctx context.Context, js jetstream.JetStream, names Names, plan Pl
 		return Installation{}, fmt.Errorf("sizes %+v, largest message %d: every stream needs a limit in bytes", plan.Sizes, plan.MaxIn)
 	}
 	inst, err := Open(ctx, js, names)
+	if plan.Sinks == 0 {
+		plan.Sinks = max(inst.Sinks, DefaultSinks)
+	}
 	switch {
+	case plan.Sinks < 1 || plan.Sinks > plan.Shards:
+		return Installation{}, fmt.Errorf("%d sinks for %d shards: want 1 to as many as there are shards", plan.Sinks, plan.Shards)
 	case errors.Is(err, ErrNotProvisioned):
-		inst = Installation{Names: names, Shards: plan.Shards, Incarnation: uint64(time.Now().UnixMilli())}
+		inst = Installation{Names: names, Shards: plan.Shards, Sinks: plan.Sinks, Incarnation: uint64(time.Now().UnixMilli())}
 	case err != nil:
 		return Installation{}, err
 	case inst.Shards != plan.Shards:
 		return Installation{}, fmt.Errorf("this installation has %d shards and cannot be given %d: shards are fixed for the life of the streams", inst.Shards, plan.Shards)
+	case inst.Sinks != plan.Sinks:
+		return Installation{}, fmt.Errorf("this installation has %d sinks and cannot be given %d: sinks are fixed for the life of the streams", inst.Sinks, plan.Sinks)
 	}
-	// RAW_0 first: who creates it decides shards and incarnation for all.
+	// RAW_0 first: who creates it decides shards, sinks and incarnation for all.
 	for shard := range inst.Shards {
 		for _, file := range []string{"raw.json", "enriched.json"} {
 			if err := ensure(ctx, js, &inst, file, shard, plan); err != nil {
@@ -134,6 +159,13 @@ func (i *Installation) readMetadata(cfg jetstream.StreamConfig) (err error) {
 	if err != nil || i.Shards < 1 {
 		return fmt.Errorf("stream %s has no metadata %s and %s: it was not made by Millrace", cfg.Name, metaShards, metaIncarnation)
 	}
+	text, ok := cfg.Metadata[metaSinks]
+	if !ok {
+		return fmt.Errorf("stream %s has no metadata %s: %w", cfg.Name, metaSinks, ErrOldLedger)
+	}
+	if i.Sinks, err = strconv.Atoi(text); err != nil || i.Sinks < 1 || i.Sinks > i.Shards {
+		return fmt.Errorf("stream %s has metadata %s of %q, want 1 to %d: somebody has changed it", cfg.Name, metaSinks, text, i.Shards)
+	}
 	return nil
 }
 
@@ -154,12 +186,12 @@ func ensure(ctx context.Context, js jetstream.JetStream, inst *Installation, fil
 	}
 	cfg := have.CachedInfo().Config
 	if file == "raw.json" && shard == 0 {
-		shards := inst.Shards
+		shards, sinks := inst.Shards, inst.Sinks
 		if err := inst.readMetadata(cfg); err != nil {
 			return err
 		}
-		if inst.Shards != shards {
-			return fmt.Errorf("another process has just created %s with %d shards, not %d", want.Name, inst.Shards, shards)
+		if inst.Shards != shards || inst.Sinks != sinks {
+			return fmt.Errorf("another process has just created %s with %d shards and %d sinks, not %d and %d", want.Name, inst.Shards, inst.Sinks, shards, sinks)
 		}
 		if want, err = configOf(inst, file, shard, plan); err != nil {
 			return err
@@ -217,6 +249,7 @@ func configOf(inst *Installation, file string, shard int, plan Plan) (jetstream.
 	cfg.Metadata = map[string]string{}
 	maps.Copy(cfg.Metadata, map[string]string{
 		metaShards:      strconv.Itoa(inst.Shards),
+		metaSinks:       strconv.Itoa(inst.Sinks),
 		metaIncarnation: strconv.FormatUint(inst.Incarnation, 10),
 	})
 	switch file {

@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"errors"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -13,7 +14,7 @@ import (
 var testNames = Names{Prefix: "millrace"}
 
 func plan() Plan {
-	return Plan{Shards: 3, Sizes: Sizes{In: 1 << 20, Raw: 1 << 20, Enriched: 1 << 20, Dead: 1 << 20}, MaxIn: 1 << 16}
+	return Plan{Shards: 3, Sinks: 2, Sizes: Sizes{In: 1 << 20, Raw: 1 << 20, Enriched: 1 << 20, Dead: 1 << 20}, MaxIn: 1 << 16}
 }
 
 func TestManyProvisionAtOnceAndAgreeOnOneLife(t *testing.T) {
@@ -33,7 +34,7 @@ func TestManyProvisionAtOnceAndAgreeOnOneLife(t *testing.T) {
 	}
 	wg.Wait()
 	for _, inst := range all {
-		if inst != all[0] || inst.Shards != 3 || inst.Incarnation == 0 {
+		if inst != all[0] || inst.Shards != 3 || inst.Sinks != 2 || inst.Incarnation == 0 {
 			t.Errorf("installations differ: %+v and %+v", all[0], inst)
 		}
 	}
@@ -59,7 +60,15 @@ func TestProvisionChangesSizesAndNothingElse(t *testing.T) {
 	if _, err := Provision(t.Context(), js, testNames, p); err == nil || !strings.Contains(err.Error(), "fixed for the life") {
 		t.Errorf("other shards: %v", err)
 	}
-	p.Shards, p.Sizes.Dead = 3, 0
+	p.Shards, p.Sinks = 3, 3
+	if _, err := Provision(t.Context(), js, testNames, p); err == nil || !strings.Contains(err.Error(), "sinks are fixed for the life") {
+		t.Errorf("other sinks: %v", err)
+	}
+	p.Sinks = 0
+	if third, err := Provision(t.Context(), js, testNames, p); err != nil || third != first {
+		t.Errorf("sinks left open: %+v, %v; want %+v", third, err, first)
+	}
+	p.Sinks, p.Sizes.Dead = 2, 0
 	if _, err := Provision(t.Context(), js, testNames, p); err == nil {
 		t.Error("a stream without a limit is taken")
 	}
@@ -97,31 +106,33 @@ func TestTheLedgerTakesOneOfTwoOwners(t *testing.T) {
 	if _, ok, err := LedgerLast(ctx, ledger, testNames, 1); ok || err != nil {
 		t.Fatalf("an empty ledger: %v, %v", ok, err)
 	}
-	first := Record{Shard: 1, Proven: 5, Totals: Totals{In: 9, Rows: 7, Dead: 1, Repeats: 1}}
+	record := func(sink int, proven uint64) Record {
+		return Record{Sink: sink, Shards: []Proof{{Shard: sink, Proven: proven, Totals: Totals{In: 9, Rows: 7, Dead: 1, Repeats: 1}}}}
+	}
+	first := record(1, 5)
 	if err := LedgerAppend(ctx, js, ledger, testNames, &first, 0); err != nil {
 		t.Fatal(err)
 	}
 	// The reply of the same append was lost: written again, it counts as stored.
-	again := first
-	again.Revision = 0
+	again := record(1, 5)
 	if err := LedgerAppend(ctx, js, ledger, testNames, &again, 0); err != nil || again.Revision != first.Revision {
 		t.Errorf("the same record again: revision %d, %v; want %d", again.Revision, err, first.Revision)
 	}
-	other := Record{Shard: 1, Proven: 6}
+	other := record(1, 6)
 	if err := LedgerAppend(ctx, js, ledger, testNames, &other, 0); !errors.Is(err, ErrFenced) {
 		t.Errorf("another record at the same place: %v", err)
 	}
-	elsewhere := Record{Shard: 2}
+	elsewhere := record(0, 0)
 	if err := LedgerAppend(ctx, js, ledger, testNames, &elsewhere, 0); err != nil {
-		t.Errorf("another shard: %v", err)
+		t.Errorf("another sink: %v", err)
 	}
 	got, ok, err := LedgerLast(ctx, ledger, testNames, 1)
-	if err != nil || !ok || got.Proven != 5 || got.Totals != first.Totals || got.Revision != first.Revision {
+	if err != nil || !ok || !reflect.DeepEqual(got, first) {
 		t.Errorf("read back %+v, %v, %v", got, ok, err)
 	}
 	gone, cancel := context.WithCancel(ctx)
 	cancel()
-	if err := LedgerAppend(gone, js, ledger, testNames, &Record{Shard: 1}, first.Revision); err == nil || errors.Is(err, ErrFenced) {
+	if err := LedgerAppend(gone, js, ledger, testNames, &other, first.Revision); err == nil || errors.Is(err, ErrFenced) {
 		t.Errorf("an append that never left: %v, want an error that is no fence", err)
 	}
 }

@@ -15,6 +15,11 @@ const DefaultPrefix = "millrace"
 // DefaultShards is the number of shards of a new installation.
 const DefaultShards = 4
 
+// DefaultSinks is the number of sinks of a new installation: as one inserts
+// for all shards, its blocks are as large as they can be, and one is as much
+// as ClickHouse on a small machine takes.
+const DefaultSinks = 1
+
 // Names derives every subject, stream and durable of one installation from its
 // prefix. Nothing else spells one.
 type Names struct{ Prefix string }
@@ -42,10 +47,10 @@ func (n Names) Raw(shard int) string { return n.subject("raw", strconv.Itoa(shar
 // Enriched is the subject of a shard's enriched frames.
 func (n Names) Enriched(shard int) string { return n.subject("enriched", strconv.Itoa(shard)) }
 
-// Ledger is the subject of a shard's ledger records.
-func (n Names) Ledger(shard int) string { return n.subject("ledger", strconv.Itoa(shard)) }
+// Ledger is the subject of a sink's ledger records.
+func (n Names) Ledger(sink int) string { return n.subject("ledger", strconv.Itoa(sink)) }
 
-// LedgerAll matches the ledger subjects of all shards.
+// LedgerAll matches the ledger subjects of all sinks.
 func (n Names) LedgerAll() string { return n.subject("ledger", "*") }
 
 // Dead is the subject of one dead letter.

@@ -74,13 +74,18 @@ func (n *NATS) Connect() jetstream.JetStream {
 	return js
 }
 
-// Provision creates Millrace's streams, small ones.
-func (n *NATS) Provision(js jetstream.JetStream, shards int) bus.Installation {
+// Provision creates Millrace's streams, small ones, for one sink unless a
+// number of them is given.
+func (n *NATS) Provision(js jetstream.JetStream, shards int, sinks ...int) bus.Installation {
 	n.t.Helper()
+	some := bus.DefaultSinks
+	if len(sinks) > 0 {
+		some = sinks[0]
+	}
 	inst, err := bus.Provision(n.t.Context(), js, bus.Names{Prefix: bus.DefaultPrefix}, bus.Plan{
-		Shards: shards,
-		Sizes:  bus.Sizes{In: 64 << 20, Raw: 64 << 20, Enriched: 64 << 20, Dead: 64 << 20},
-		MaxIn:  4 << 20,
+		Shards: shards, Sinks: some,
+		Sizes: bus.Sizes{In: 64 << 20, Raw: 64 << 20, Enriched: 64 << 20, Dead: 64 << 20},
+		MaxIn: 4 << 20,
 	})
 	if err != nil {
 		n.t.Fatalf("provision: %v", err)

@@ -19,75 +19,47 @@ var (
 	ErrGap = errors.New("indexer: ENRICHED has a gap")
 )
 
-// batch is the block that is being collected: consecutive frames of a shard.
-// The reader owns it until it is handed to the committer, who gives it back.
-type batch struct {
-	first, last uint64
-	frames      int
-	totals      bus.Totals
-	rows        *frame.Block
-	checkpoint  frame.Checkpoint // of the last frame
-	started     time.Time        // when the first frame was read
+// arrival is one frame as it came, its headers read and its body still packed.
+type arrival struct {
+	lane       int // the shard's place among those of the sink
+	life       int // of the shard's reading; see shard.rewind
+	seq        uint64
+	totals     bus.Totals
+	checkpoint frame.Checkpoint
+	size       int // bytes of its columns, unpacked
+	body       []byte
 }
 
-func newBatch() *batch { return &batch{rows: frame.NewBlock(frame.RowSchema)} }
+// emptyNative is what a frame's Native block takes without any row: names and
+// types, which the joined block has once.
+var emptyNative = len(frame.NewBlock(frame.RowSchema).AppendNative(nil))
 
-func (b *batch) reset() {
-	rows := b.rows
-	rows.Reset()
-	*b = batch{rows: rows}
-}
-
-// decoder turns ENRICHED messages into rows of a batch. One goroutine uses it.
-type decoder struct {
-	joiner *frame.Joiner
-	native []byte
-}
-
-func newDecoder() *decoder { return &decoder{joiner: frame.NewJoiner(frame.RowSchema)} }
-
-// add appends the frame with the sequence seq to the batch.
-func (d *decoder) add(b *batch, seq uint64, header nats.Header, body []byte) error {
-	if b.frames > 0 && seq != b.last+1 {
-		return fmt.Errorf("%w: frame %d after %d", ErrGap, seq, b.last)
-	}
+// inspect reads all that can be read of a frame without unpacking it.
+func inspect(seq uint64, header nats.Header, body []byte) (arrival, error) {
+	a := arrival{seq: seq, body: body}
 	if err := checkCodec(header); err != nil {
-		return err
+		return a, fmt.Errorf("frame %d: %w", seq, err)
 	}
 	var verdict frame.Verdict
 	if err := frame.Decode(header.Get(bus.HeaderVerdict), &verdict); err != nil {
-		return fmt.Errorf("frame %d: %w", seq, err)
+		return a, fmt.Errorf("frame %d: %w", seq, err)
 	}
-	var checkpoint frame.Checkpoint
-	if err := frame.Decode(header.Get(bus.HeaderCheckpoint), &checkpoint); err != nil {
-		return fmt.Errorf("frame %d: %w", seq, err)
+	if err := frame.Decode(header.Get(bus.HeaderCheckpoint), &a.checkpoint); err != nil {
+		return a, fmt.Errorf("frame %d: %w", seq, err)
 	}
-	if dead := verdict.Dead(); verdict.In != verdict.Rows+verdict.Repeats+dead {
-		return fmt.Errorf("frame %d: %w: its verdict counts %d events, but %d rows, %d repeats and %d refused", seq, frame.ErrDamaged, verdict.In, verdict.Rows, verdict.Repeats, dead)
+	dead := verdict.Dead()
+	if verdict.In != verdict.Rows+verdict.Repeats+dead || min(verdict.Rows, verdict.Repeats, dead) < 0 {
+		return a, fmt.Errorf("frame %d: %w: its verdict counts %d events, but %d rows, %d repeats and %d refused", seq, frame.ErrDamaged, verdict.In, verdict.Rows, verdict.Repeats, dead)
 	}
 	if verdict.Rows > 0 {
-		native, err := frame.Unpack(d.native, body)
+		n, err := frame.UnpackedLen(body)
 		if err != nil {
-			return fmt.Errorf("frame %d: %w", seq, err)
+			return a, fmt.Errorf("frame %d: %w", seq, err)
 		}
-		d.native = native[:0]
-		rows, err := d.joiner.Append(b.rows, native)
-		if err != nil {
-			return fmt.Errorf("frame %d: %w", seq, err)
-		}
-		if rows != verdict.Rows {
-			return fmt.Errorf("frame %d: %w: %d rows, its verdict says %d", seq, frame.ErrDamaged, rows, verdict.Rows)
-		}
+		a.size = max(0, n-emptyNative)
 	}
-	if b.frames == 0 {
-		b.first, b.started = seq, time.Now()
-	}
-	b.last, b.checkpoint = seq, checkpoint
-	b.frames++
-	b.totals = b.totals.Plus(bus.Totals{
-		In: uint64(verdict.In), Rows: uint64(verdict.Rows), Dead: uint64(verdict.Dead()), Repeats: uint64(verdict.Repeats),
-	})
-	return nil
+	a.totals = bus.Totals{In: uint64(verdict.In), Rows: uint64(verdict.Rows), Dead: uint64(dead), Repeats: uint64(verdict.Repeats)}
+	return a, nil
 }
 
 func checkCodec(header nats.Header) error {
@@ -97,6 +69,156 @@ func checkCodec(header nats.Header) error {
 	}
 	if codec > frame.Codec {
 		return fmt.Errorf("%w: codec %d, this build reads up to %d", ErrNewerCodec, codec, frame.Codec)
+	}
+	return nil
+}
+
+// batch is the block that is being collected: consecutive frames of each of a
+// sink's shards, packed as they came, which takes a fifth of the memory of
+// their columns. The collector owns it until it is handed to the committer,
+// who gives it back.
+type batch struct {
+	parts   []part // one a shard of the sink, by lane
+	frames  int
+	rows    int
+	bytes   int    // of the columns, unpacked
+	packed  []byte // the bodies of all frames
+	started time.Time
+}
+
+// part is the frames of one shard.
+type part struct {
+	shard       int
+	life        int
+	first, last uint64
+	totals      bus.Totals
+	checkpoint  frame.Checkpoint // of the last frame
+	bytes       int
+	frames      []held
+}
+
+// held is one packed frame.
+type held struct {
+	seq      uint64
+	rows     int
+	from, to int // in batch.packed
+}
+
+func newBatch(shards []int) *batch {
+	b := &batch{parts: make([]part, len(shards))}
+	for lane, shard := range shards {
+		b.parts[lane].shard = shard
+	}
+	return b
+}
+
+// reset empties the batch and keeps its memory.
+func (b *batch) reset() {
+	for lane := range b.parts {
+		b.drop(lane)
+	}
+	*b = batch{parts: b.parts, packed: b.packed[:0]}
+}
+
+// drop takes the frames of one shard out again.
+func (b *batch) drop(lane int) {
+	p := &b.parts[lane]
+	b.frames -= len(p.frames)
+	b.rows -= int(p.totals.Rows)
+	b.bytes -= p.bytes
+	*p = part{shard: p.shard, frames: p.frames[:0]}
+}
+
+// add appends a frame. One of a newer life replaces what there is of the
+// shard: those frames are being read again.
+func (b *batch) add(a *arrival) error {
+	p := &b.parts[a.lane]
+	if len(p.frames) > 0 && p.life != a.life {
+		b.drop(a.lane)
+	}
+	if len(p.frames) > 0 && a.seq != p.last+1 {
+		return fmt.Errorf("%w: shard %d: frame %d after %d", ErrGap, p.shard, a.seq, p.last)
+	}
+	if b.frames == 0 {
+		b.started = time.Now()
+	}
+	if len(p.frames) == 0 {
+		p.first, p.life = a.seq, a.life
+	}
+	from := len(b.packed)
+	b.packed = append(b.packed, a.body...)
+	p.frames = append(p.frames, held{seq: a.seq, rows: int(a.totals.Rows), from: from, to: len(b.packed)})
+	p.last, p.checkpoint = a.seq, a.checkpoint
+	p.totals = p.totals.Plus(a.totals)
+	p.bytes += a.size
+	b.frames++
+	b.rows += int(a.totals.Rows)
+	b.bytes += a.size
+	return nil
+}
+
+// intent names what the batch holds, in the order of the shards.
+func (b *batch) intent() *bus.Intent {
+	in := &bus.Intent{}
+	for lane := range b.parts {
+		if p := &b.parts[lane]; len(p.frames) > 0 {
+			in.Ranges = append(in.Ranges, bus.Range{Shard: p.shard, First: p.first, Last: p.last, Totals: p.totals})
+		}
+	}
+	return in
+}
+
+// joiner unpacks the frames of a batch into one block. One goroutine uses it.
+type joiner struct {
+	joiner *frame.Joiner
+	native []byte
+	rows   *frame.Block
+}
+
+func newJoiner() *joiner {
+	return &joiner{joiner: frame.NewJoiner(frame.RowSchema), rows: frame.NewBlock(frame.RowSchema)}
+}
+
+// damaged is a frame that cannot be joined.
+type damaged struct {
+	lane int
+	seq  uint64
+	err  error
+}
+
+func (d *damaged) Error() string { return fmt.Sprintf("frame %d: %v", d.seq, d.err) }
+func (d *damaged) Unwrap() error { return d.err }
+
+// join returns the rows of the batch, shard by shard, so that the same frames
+// always make the same block. It is good until the next join. A frame that
+// does not hold what its verdict says is a *damaged error.
+func (j *joiner) join(b *batch) (*frame.Block, error) {
+	j.rows.Reset()
+	for lane := range b.parts {
+		for _, h := range b.parts[lane].frames {
+			if h.rows == 0 {
+				continue
+			}
+			if err := j.append(b.packed[h.from:h.to], h.rows); err != nil {
+				return nil, &damaged{lane: lane, seq: h.seq, err: err}
+			}
+		}
+	}
+	return j.rows, nil
+}
+
+func (j *joiner) append(body []byte, want int) error {
+	native, err := frame.Unpack(j.native, body)
+	if err != nil {
+		return err
+	}
+	j.native = native[:0]
+	rows, err := j.joiner.Append(j.rows, native)
+	if err != nil {
+		return err
+	}
+	if rows != want {
+		return fmt.Errorf("%w: %d rows, its verdict says %d", frame.ErrDamaged, rows, want)
 	}
 	return nil
 }

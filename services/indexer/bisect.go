@@ -11,7 +11,7 @@ import (
 
 // maxExcluded is how many rows of one block may be refused for their content.
 // More means that the table refuses nearly everything: then nothing is thrown
-// away and the shard waits for somebody to mend the table.
+// away and the sink waits for somebody to mend the table.
 const maxExcluded = 10_000
 
 // maxWhy bounds an error text that is kept, and maxWhys how many different ones
@@ -80,7 +80,7 @@ func (p *poison) search(ctx context.Context, from, to int) error {
 		}
 		return p.search(ctx, mid, to)
 	case len(p.intent.Excluded) == maxExcluded:
-		return fmt.Errorf("more than %d rows of one block are refused; the shard waits until the table takes them: %s", maxExcluded, whyText(err))
+		return fmt.Errorf("more than %d rows of one block are refused; the sink waits until the table takes them: %s", maxExcluded, whyText(err))
 	}
 	text := whyText(err)
 	n, ok := p.why[text]
@@ -95,7 +95,7 @@ func (p *poison) search(ctx context.Context, from, to int) error {
 	}
 	excluded := p.intent.Excluded
 	p.intent.Excluded = append(slices.Clip(excluded), bus.Exclusion{
-		Seq: p.view.U64(frame.ColSeq, from), Idx: p.view.U32(frame.ColIdx, from), Why: n,
+		Shard: int(p.view.U16(frame.ColShard, from)), Seq: p.view.U64(frame.ColSeq, from), Idx: p.view.U32(frame.ColIdx, from), Why: n,
 	})
 	return nil
 }
@@ -108,7 +108,7 @@ func without(rows *frame.Block, excluded []bus.Exclusion) *frame.Block {
 	}
 	out := map[place]struct{}{}
 	for _, e := range excluded {
-		out[place{e.Seq, e.Idx}] = struct{}{}
+		out[place{uint16(e.Shard), e.Seq, e.Idx}] = struct{}{}
 	}
 	return absent(rows, out)
 }
@@ -121,7 +121,7 @@ func absent(rows *frame.Block, present map[place]struct{}) *frame.Block {
 	}
 	b := frame.NewBlock(frame.RowSchema)
 	for r := range view.Rows() {
-		if _, ok := present[place{view.U64(frame.ColSeq, r), view.U32(frame.ColIdx, r)}]; !ok {
+		if _, ok := present[place{view.U16(frame.ColShard, r), view.U64(frame.ColSeq, r), view.U32(frame.ColIdx, r)}]; !ok {
 			b.AppendRow(view, r)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"time"
 
 	"github.com/millrace/millrace/libs/bus"
@@ -13,7 +12,7 @@ import (
 )
 
 // ErrDoubled says that ClickHouse holds more rows of a block than it was ever
-// sent. Nothing here does that; the shard stays shut until somebody has looked.
+// sent. Nothing here does that; the sink stays shut until somebody has looked.
 var ErrDoubled = errors.New("indexer: ClickHouse holds more rows of a block than it was sent")
 
 // freshIntent is how long an intent may wait for its insert without a further
@@ -22,14 +21,14 @@ var ErrDoubled = errors.New("indexer: ClickHouse holds more rows of a block than
 // knows the token of this one.
 const freshIntent = 10 * time.Second
 
-// journal is the shard's ledger as the protocol sees it.
+// journal is the sink's ledger as the protocol sees it.
 type journal interface {
 	Append(ctx context.Context, rec *bus.Record, expect uint64) error
-	// Newest is the revision of the shard's newest record, 0 for none.
+	// Newest is the revision of the sink's newest record, 0 for none.
 	Newest(ctx context.Context) (revision uint64, err error)
 }
 
-// committer runs the protocol of one shard, one block at a time. last is the
+// committer runs the protocol of one sink, one block at a time. last is the
 // newest ledger record, and current tells that its open block is proven, which
 // the next record will say.
 type committer struct {
@@ -42,7 +41,7 @@ type committer struct {
 	bury func(ctx context.Context, open *bus.Intent) error
 
 	incarnation uint64
-	shard       int
+	sink        int
 	owner       string
 	last        bus.Record
 	proven      bool
@@ -57,17 +56,16 @@ type delays interface {
 
 // state is what the next record starts from: all that is proven. A further
 // attempt at an open block starts from where the block itself did.
-func (c *committer) state() (proven uint64, totals bus.Totals) {
-	if c.last.Open != nil && c.proven {
-		return c.last.Open.Last, c.last.Open.After(c.last.Totals)
+func (c *committer) state() []bus.Proof {
+	if c.proven {
+		return c.last.After()
 	}
-	return c.last.Proven, c.last.Totals
+	return c.last.Shards
 }
 
 func (c *committer) append(ctx context.Context, open *bus.Intent) error {
-	proven, totals := c.state()
 	rec := bus.Record{
-		Incarnation: c.incarnation, Shard: c.shard, Proven: proven, Totals: totals,
+		Incarnation: c.incarnation, Sink: c.sink, Shards: c.state(),
 		Open: open, Owner: c.owner, At: time.Now().UTC(),
 	}
 	delays := c.backoff()
@@ -90,13 +88,13 @@ func (c *committer) append(ctx context.Context, open *bus.Intent) error {
 	}
 }
 
-// commit brings a batch into ClickHouse: it returns nil only when its rows
+// commit brings a block into ClickHouse: it returns nil only when its rows
 // are proven to be there.
-func (c *committer) commit(ctx context.Context, b *batch) error {
-	if err := c.append(ctx, &bus.Intent{First: b.first, Last: b.last, Totals: b.totals}); err != nil {
+func (c *committer) commit(ctx context.Context, open *bus.Intent, rows *frame.Block) error {
+	if err := c.append(ctx, open); err != nil {
 		return err
 	}
-	return c.settle(ctx, b.rows, true)
+	return c.settle(ctx, rows, true)
 }
 
 // settle proves the open block of the newest record, whose rows are given.
@@ -133,7 +131,7 @@ func (c *committer) settle(ctx context.Context, rows *frame.Block, fresh bool) e
 // It may have changed the open intent (a further attempt, exclusions).
 func (c *committer) try(ctx context.Context, rows *frame.Block, fresh bool) (done bool, err error) {
 	open := c.last.Open
-	want := open.Totals.Rows - uint64(len(open.Excluded))
+	want := open.Rows()
 	if want == 0 {
 		return true, c.bury(ctx, open)
 	}
@@ -148,7 +146,7 @@ func (c *committer) try(ctx context.Context, rows *frame.Block, fresh bool) (don
 	if err := c.confirm(ctx); err != nil {
 		return false, err
 	}
-	have, err := c.store.Count(ctx, c.shard, open.First, open.Last)
+	have, err := c.store.Count(ctx, open.Ranges)
 	if err != nil {
 		return false, err
 	}
@@ -163,7 +161,7 @@ func (c *committer) try(ctx context.Context, rows *frame.Block, fresh bool) (don
 		// One partition of two, or what an earlier token has brought in: that
 		// stays, the rest goes in. ClickHouse need not know the token of what
 		// is there.
-		present, err := c.store.Present(ctx, c.shard, open.First, open.Last)
+		present, err := c.store.Present(ctx, open.Ranges)
 		if err != nil {
 			return false, err
 		}
@@ -177,7 +175,7 @@ func (c *committer) try(ctx context.Context, rows *frame.Block, fresh bool) (don
 	if err := c.store.Insert(ctx, send, c.last.Token()); err != nil {
 		return false, c.refused(ctx, send, err)
 	}
-	if have, err = c.store.Count(ctx, c.shard, open.First, open.Last); err != nil {
+	if have, err = c.store.Count(ctx, open.Ranges); err != nil {
 		return false, err
 	}
 	if have < want {
@@ -213,7 +211,7 @@ func (c *committer) confirm(ctx context.Context) error {
 	}
 	if newest != c.last.Revision {
 		c.metrics.fenced.Inc()
-		return fmt.Errorf("%w: shard %d", bus.ErrFenced, c.shard)
+		return fmt.Errorf("%w: sink %d", bus.ErrFenced, c.sink)
 	}
 	c.ours = asked
 	return nil
@@ -228,6 +226,14 @@ func (c *committer) close(ctx context.Context) error {
 	return c.append(ctx, nil)
 }
 
+// frames names a block's frames in log lines and errors, as shard:first-last.
 func frames(open *bus.Intent) string {
-	return strconv.FormatUint(open.First, 10) + "-" + strconv.FormatUint(open.Last, 10)
+	var text []byte
+	for _, r := range open.Ranges {
+		if len(text) > 0 {
+			text = append(text, ' ')
+		}
+		text = fmt.Appendf(text, "%d:%d-%d", r.Shard, r.First, r.Last)
+	}
+	return string(text)
 }

@@ -7,8 +7,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event"
 	"github.com/millrace/millrace/libs/event/frame"
@@ -31,34 +29,29 @@ func whyText(err error) string {
 // the original bytes from RAW. It runs before the block counts as proven, so
 // RAW still holds them; publishing twice is harmless, since a dead letter's
 // identity is its place.
-func (s *shard) bury(ctx context.Context, open *bus.Intent) error {
-	if len(open.Excluded) == 0 {
-		return nil
-	}
-	raw, err := s.js.Stream(ctx, s.names.StreamRaw(s.id))
-	if err != nil {
-		return fmt.Errorf("look up RAW: %w", err)
-	}
+func (s *sink) bury(ctx context.Context, open *bus.Intent) error {
 	view := frame.NewView(frame.RawSchema)
-	var at uint64
+	var at bus.Place
 	var received time.Time
 	for _, x := range open.Excluded {
-		if x.Seq != at {
-			if received, err = loadRaw(ctx, raw, x.Seq, view); err != nil {
+		place := bus.Place{Shard: x.Shard, Seq: x.Seq}
+		if place != at {
+			var err error
+			if received, err = s.loadRaw(ctx, place, view); err != nil {
 				return err
 			}
-			at = x.Seq
+			at = place
 		}
 		if int(x.Idx) >= view.Rows() {
-			return fmt.Errorf("RAW frame %d has %d events, event %d was refused by ClickHouse", x.Seq, view.Rows(), x.Idx)
+			return fmt.Errorf("RAW frame %d of shard %d has %d events, event %d was refused by ClickHouse", x.Seq, x.Shard, view.Rows(), x.Idx)
 		}
 		letter := bus.DeadLetter{
-			Incarnation: s.inst.Incarnation, Place: bus.Place{Shard: s.id, Seq: x.Seq}, Idx: int(x.Idx), Events: 1,
+			Incarnation: s.inst.Incarnation, Place: place, Idx: int(x.Idx), Events: 1,
 			Source: string(view.Str(frame.RawSource, int(x.Idx))), Stage: stageIndexer, Reason: string(event.ReasonRowRefused),
 			Detail: open.Whys[x.Why], Received: received, Original: view.Str(frame.RawBody, int(x.Idx)),
 		}
 		if _, err := s.js.PublishMsg(ctx, letter.Msg(s.names)); err != nil {
-			return fmt.Errorf("publish dead letter of frame %d event %d: %w", x.Seq, x.Idx, err)
+			return fmt.Errorf("publish dead letter of frame %d event %d of shard %d: %w", x.Seq, x.Idx, x.Shard, err)
 		}
 	}
 	return nil
@@ -66,17 +59,21 @@ func (s *shard) bury(ctx context.Context, open *bus.Intent) error {
 
 const stageIndexer = "indexer"
 
-func loadRaw(ctx context.Context, raw jetstream.Stream, seq uint64, view *frame.View) (time.Time, error) {
-	msg, err := raw.GetMsg(ctx, seq)
+func (s *sink) loadRaw(ctx context.Context, place bus.Place, view *frame.View) (time.Time, error) {
+	raw, err := s.js.Stream(ctx, s.names.StreamRaw(place.Shard))
 	if err != nil {
-		return time.Time{}, fmt.Errorf("read RAW frame %d: %w", seq, err)
+		return time.Time{}, fmt.Errorf("look up RAW: %w", err)
+	}
+	msg, err := raw.GetMsg(ctx, place.Seq)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read RAW frame %d of shard %d: %w", place.Seq, place.Shard, err)
 	}
 	native, err := frame.Unpack(nil, msg.Data)
 	if err == nil {
 		err = view.Parse(native)
 	}
 	if err != nil {
-		return time.Time{}, fmt.Errorf("read RAW frame %d: %w", seq, err)
+		return time.Time{}, fmt.Errorf("read RAW frame %d of shard %d: %w", place.Seq, place.Shard, err)
 	}
 	return msg.Time, nil
 }

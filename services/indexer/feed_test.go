@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -29,13 +30,15 @@ type rig struct {
 	inst bus.Installation
 	sent [8]bus.Totals // by shard
 
-	deadOut *uint64 // what checkpoints say of dead letters; nil: all are out
+	spoil   func(msg *nats.Msg) // changes the next frame of ENRICHED
+	deadOut *uint64             // what checkpoints say of dead letters; nil: all are out
 }
 
-func newRig(t *testing.T, shards int) *rig {
+// newRig makes one with a sink for all shards, or with as many as are named.
+func newRig(t *testing.T, shards int, sinks ...int) *rig {
 	r := &rig{T: t, nats: testkit.StartNATS(t), db: testkit.StartClickHouse(t)}
 	r.js = r.nats.Connect()
-	r.inst = r.nats.Provision(r.js, shards)
+	r.inst = r.nats.Provision(r.js, shards, sinks...)
 	return r
 }
 
@@ -77,20 +80,62 @@ func (r *rig) start(x *Indexer) (stop func()) {
 	return stop
 }
 
-// twin takes shard 0 over, without a lease.
-func (r *rig) twin(x *Indexer) (*shard, *committer) {
+// sink is sink 0 of an indexer that does not run.
+func (r *rig) sink(x *Indexer) *sink {
 	r.Helper()
-	ledger, err := r.js.Stream(r.Context(), r.inst.Names.StreamLedger())
+	kv, err := r.js.KeyValue(r.Context(), r.inst.Names.BucketLeases())
 	if err != nil {
 		r.Fatal(err)
 	}
-	s := &shard{id: 0, cfg: &x.cfg, inst: r.inst, names: r.inst.Names, js: r.js, ledger: ledger, table: x.newTable(), metrics: x.metrics, log: x.log}
+	s := x.sink(0, r.inst, r.js, r.ledger(), kv)
 	r.Cleanup(s.table.close)
+	return s
+}
+
+// twin takes sink 0 over, without a lease.
+func (r *rig) twin(x *Indexer) (*sink, *committer) {
+	r.Helper()
+	s := r.sink(x)
 	c, _, err := s.takeover(r.Context())
 	if err != nil {
 		r.Fatal(err)
 	}
 	return s, c
+}
+
+// collected is frames first..last of shard 0 as a sink's committer has them.
+func (r *rig) collected(s *sink, first, last uint64) (*bus.Intent, *frame.Block) {
+	r.Helper()
+	b := s.newBatch()
+	if err := s.shards[0].reread(r.Context(), b, first, last); err != nil {
+		r.Fatal(err)
+	}
+	rows, err := newJoiner().join(b)
+	if err != nil {
+		r.Fatal(err)
+	}
+	return b.intent(), rows
+}
+
+func (r *rig) ledger() jetstream.Stream {
+	r.Helper()
+	ledger, err := r.js.Stream(r.Context(), r.inst.Names.StreamLedger())
+	if err != nil {
+		r.Fatal(err)
+	}
+	return ledger
+}
+
+// append changes the newest record of sink 0 as nobody but a test does.
+func (r *rig) append(change func(*bus.Record)) {
+	r.Helper()
+	rec := r.record(0)
+	rec.Shards = slices.Clone(rec.Shards)
+	revision := rec.Revision
+	change(&rec)
+	if err := bus.LedgerAppend(r.Context(), r.js, r.ledger(), r.inst.Names, &rec, revision); err != nil {
+		r.Fatal(err)
+	}
 }
 
 // feed appends a frame with rows events to RAW and ENRICHED of a shard. name
@@ -140,6 +185,10 @@ func (r *rig) feed(shard, rows int, name func(i int) string) uint64 {
 	msg.Header.Set(bus.HeaderVerdict, frame.Encode(&verdict))
 	msg.Header.Set(bus.HeaderCheckpoint, frame.Encode(&checkpoint))
 	msg.Data = frame.Pack(nil, block.AppendNative(nil))
+	if r.spoil != nil {
+		r.spoil(msg)
+		r.spoil = nil
+	}
 	if _, err := r.js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequence(ack.Sequence-1)); err != nil {
 		r.Fatal(err)
 	}
@@ -149,24 +198,27 @@ func (r *rig) feed(shard, rows int, name func(i int) string) uint64 {
 
 func plain(i int) string { return "event " + strconv.Itoa(i%7) }
 
-// record is the newest ledger record of a shard.
+// record is the newest ledger record of a shard's sink.
 func (r *rig) record(shard int) bus.Record {
 	r.Helper()
-	ledger, err := r.js.Stream(r.Context(), r.inst.Names.StreamLedger())
-	if err != nil {
-		r.Fatal(err)
-	}
-	rec, _, err := bus.LedgerLast(r.Context(), ledger, r.inst.Names, shard)
+	rec, _, err := bus.LedgerLast(r.Context(), r.ledger(), r.inst.Names, r.inst.SinkOf(shard))
 	if err != nil {
 		r.Fatal(err)
 	}
 	return rec
 }
 
+// share is what the ledger says of a shard.
+func (r *rig) share(shard int) bus.Share {
+	r.Helper()
+	rec := r.record(shard)
+	return rec.Share(shard)
+}
+
 // settled waits until the ledger says that frame seq of a shard is proven.
 func (r *rig) settled(shard int, seq uint64) {
 	r.Helper()
-	testkit.Eventually(r, fmt.Sprintf("shard %d proves frame %d", shard, seq), func() bool { return r.record(shard).Proven >= seq })
+	testkit.Eventually(r, fmt.Sprintf("shard %d proves frame %d", shard, seq), func() bool { return r.share(shard).Proven >= seq })
 }
 
 // exact checks that the table holds what was fed, each row once, and that the
@@ -176,7 +228,7 @@ func (r *rig) exact(shard int, missing uint64) {
 	want := r.sent[shard]
 	want.Rows -= missing
 	want.Dead += missing
-	if got := r.record(shard).Totals; got != want {
+	if got := r.share(shard).Totals; got != want {
 		r.Errorf("shard %d: the ledger counts %+v, fed were %+v", shard, got, want)
 	}
 	rows := r.db.Count("SELECT count() FROM events WHERE _shard = ?", shard)

@@ -26,8 +26,8 @@ type Config struct {
 	Bus bus.Config
 	DB  eventdb.Config
 
-	FlushMin      time.Duration // a quiet shard's batch is cut at this age
-	FlushMax      time.Duration // a busy shard's batch is cut at this age
+	FlushMin      time.Duration // a quiet sink's batch is cut at this age
+	FlushMax      time.Duration // a busy sink's batch is cut at this age
 	MaxRows       int           // of a block
 	MaxBytes      int           // of a block's columns, uncompressed
 	InsertTimeout time.Duration // then the outcome is unknown and rows are counted
@@ -48,14 +48,14 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	c.Bus.RegisterFlags(fs)
 	c.DB.RegisterFlags(fs)
 	c.Defaults()
-	fs.DurationVar(&c.FlushMin, "flush-min", c.FlushMin, "age at which a quiet shard's block is inserted")
-	fs.DurationVar(&c.FlushMax, "flush-max", c.FlushMax, "age at which a busy shard's block is inserted")
+	fs.DurationVar(&c.FlushMin, "flush-min", c.FlushMin, "age at which a quiet sink's block is inserted")
+	fs.DurationVar(&c.FlushMax, "flush-max", c.FlushMax, "age at which a busy sink's block is inserted")
 	fs.IntVar(&c.MaxRows, "max-rows", c.MaxRows, "rows of a block at most")
 	fs.IntVar(&c.MaxBytes, "max-bytes", c.MaxBytes, "bytes of a block at most")
 	fs.DurationVar(&c.InsertTimeout, "insert-timeout", c.InsertTimeout, "time after which an insert's outcome counts as unknown")
 	fs.DurationVar(&c.Keep, "keep", c.Keep, "time that proven frames stay in the streams, while there is room")
 	fs.DurationVar(&c.TrimEvery, "trim-every", c.TrimEvery, "time between two routine trims of the streams")
-	fs.DurationVar(&c.LeaseTTL, "lease-ttl", c.LeaseTTL, "time after which a silent owner's shard is taken over")
+	fs.DurationVar(&c.LeaseTTL, "lease-ttl", c.LeaseTTL, "time after which a silent owner's sink is taken over")
 }
 
 // Defaults fills what is zero.
@@ -65,17 +65,17 @@ func (c *Config) Defaults() {
 			*d = v
 		}
 	}
-	or(&c.FlushMin, 200*time.Millisecond)
-	or(&c.FlushMax, 800*time.Millisecond)
+	or(&c.FlushMin, 50*time.Millisecond)
+	or(&c.FlushMax, time.Second)
 	or(&c.InsertTimeout, 30*time.Second)
 	or(&c.Keep, 7*24*time.Hour)
 	or(&c.TrimEvery, 30*time.Second)
 	or(&c.LeaseTTL, 6*time.Second)
 	if c.MaxRows == 0 {
-		c.MaxRows = 100_000
+		c.MaxRows = 150_000
 	}
 	if c.MaxBytes == 0 {
-		c.MaxBytes = 32 << 20
+		c.MaxBytes = 96 << 20
 	}
 }
 
@@ -97,14 +97,14 @@ func (c *Config) Validate() error {
 	return c.DB.Validate()
 }
 
-// Indexer brings the shards it owns into ClickHouse.
+// Indexer brings the shards of the sinks it owns into ClickHouse.
 type Indexer struct {
 	cfg     Config
 	log     *slog.Logger
 	metrics *metrics
 
 	mu     sync.Mutex     // guards shards
-	shards map[int]string // owned shards; the text is why one is shut, "" when open
+	shards map[int]string // of owned sinks; the text is why one is shut, "" when open
 	ready  bool
 }
 
@@ -168,6 +168,9 @@ func (x *Indexer) Run(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
 		if inst, err = bus.Open(ctx, js, names); err != nil {
+			if errors.Is(err, bus.ErrOldLedger) {
+				return svc.Permanent(err)
+			}
 			return err
 		}
 		if ledger, err = js.Stream(ctx, names.StreamLedger()); err != nil {
@@ -219,29 +222,32 @@ func (x *Indexer) newTable() *table {
 	return &table{dial: dial, timeout: x.cfg.InsertTimeout}
 }
 
-// work takes shards by lease and runs each.
+// work takes sinks by lease and runs each.
 func (x *Indexer) work(ctx context.Context, inst bus.Installation, js jetstream.JetStream, ledger jetstream.Stream, kv jetstream.KeyValue) error {
 	leases, err := bus.NewLeases(bus.LeaseConfig{
-		KV: kv, Service: "indexer", Instance: x.cfg.Instance, Shards: inst.Shards, TTL: x.cfg.LeaseTTL, Log: x.log,
+		KV: kv, Service: "indexer", Instance: x.cfg.Instance, Shards: inst.Sinks, TTL: x.cfg.LeaseTTL, Log: x.log.With("leases", "sinks"),
 	})
 	if err != nil {
 		return err
 	}
 	return leases.Run(ctx, func(ctx context.Context, id int) error {
-		s := &shard{
-			id: id, cfg: &x.cfg, inst: inst, names: inst.Names, js: js, ledger: ledger, kv: kv, table: x.newTable(),
-			metrics: x.metrics, log: x.log.With("shard", id),
-		}
-		err := s.run(ctx, func() { x.note(id, "", 1) })
-		switch {
-		case err == nil:
-			x.forget(id)
-		case errors.Is(err, bus.ErrFenced):
-			// A twin has it; that is how it should be.
-			x.forget(id)
-		default:
-			x.note(id, err.Error(), 0)
+		err := x.sink(id, inst, js, ledger, kv).run(ctx)
+		for _, shard := range inst.ShardsOf(id) {
+			// A twin that has fenced us has it; that is how it should be.
+			if err == nil || errors.Is(err, bus.ErrFenced) {
+				x.forget(shard)
+			} else {
+				x.note(shard, err.Error(), 0)
+			}
 		}
 		return err
 	})
+}
+
+func (x *Indexer) sink(id int, inst bus.Installation, js jetstream.JetStream, ledger jetstream.Stream, kv jetstream.KeyValue) *sink {
+	s := &sink{
+		id: id, cfg: &x.cfg, inst: inst, names: inst.Names, js: js, ledger: ledger, kv: kv, table: x.newTable(), dial: x.newTable,
+		note: x.note, metrics: x.metrics, log: x.log.With("sink", id),
+	}
+	return s.owned()
 }

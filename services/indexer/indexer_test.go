@@ -26,8 +26,8 @@ func TestFramesBecomeRows(t *testing.T) {
 	r.exact(1, 0)
 }
 
-func TestTwoIndexersShareTheShardsAndOneTakesOver(t *testing.T) {
-	r := newRig(t, 4)
+func TestTwoIndexersShareTheSinksAndOneTakesOver(t *testing.T) {
+	r := newRig(t, 4, 2)
 	r.start(r.indexer())
 	stopSecond := r.start(r.indexer())
 	for range 10 {
@@ -39,7 +39,7 @@ func TestTwoIndexersShareTheShardsAndOneTakesOver(t *testing.T) {
 		r.settled(shard, 10)
 	}
 	owners := map[string]bool{}
-	testkit.Eventually(t, "both own shards", func() bool {
+	testkit.Eventually(t, "both own a sink", func() bool {
 		for shard := range 4 {
 			r.feed(shard, 1, plain)
 			owners[r.record(shard).Owner] = true
@@ -98,16 +98,10 @@ func TestOrphanTokenIsRepaired(t *testing.T) {
 	r.settled(0, r.feed(0, 100, plain))
 	stop()
 	// The same block is open again, as if the indexer had died before its proof.
-	rec := r.record(0)
-	ledger, err := r.js.Stream(t.Context(), r.inst.Names.StreamLedger())
-	if err != nil {
-		t.Fatal(err)
-	}
-	open := rec
-	open.Proven, open.Totals, open.Open = 0, bus.Totals{}, &bus.Intent{First: 1, Last: 1, Totals: r.sent[0]}
-	if err := bus.LedgerAppend(t.Context(), r.js, ledger, r.inst.Names, &open, rec.Revision); err != nil {
-		t.Fatal(err)
-	}
+	r.append(func(rec *bus.Record) {
+		rec.Shards[0] = bus.Proof{}
+		rec.Open = &bus.Intent{Ranges: []bus.Range{{First: 1, Last: 1, Totals: r.sent[0]}}}
+	})
 	if err := r.db.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -166,23 +160,20 @@ func TestAPausedTwinIsFenced(t *testing.T) {
 	x := r.indexer()
 	r.feed(0, 10, plain)
 	first, paused := r.twin(x)
-	b, err := first.reread(t.Context(), &bus.Intent{First: 1, Last: 1, Totals: r.sent[0]})
-	if err != nil {
-		t.Fatal(err)
-	}
+	intent, rows := r.collected(first, 1, 1)
 	// The first has written its intent and sleeps before the insert.
-	if err := paused.append(t.Context(), &bus.Intent{First: 1, Last: 1, Totals: b.totals}); err != nil {
+	if err := paused.append(t.Context(), intent); err != nil {
 		t.Fatal(err)
 	}
 	_, second := r.twin(x)
-	if got, _ := second.state(); got != 1 {
+	if got := second.state()[0].Proven; got != 1 {
 		t.Fatalf("the second settled up to %d, want 1", got)
 	}
 	// It wakes up: its insert is swallowed by the token, its next intent refused.
-	if err := paused.settle(t.Context(), b.rows, true); err != nil {
+	if err := paused.settle(t.Context(), rows, true); err != nil {
 		t.Fatal(err)
 	}
-	if err := paused.commit(t.Context(), b); !errors.Is(err, bus.ErrFenced) {
+	if err := paused.commit(t.Context(), intent, rows); !errors.Is(err, bus.ErrFenced) {
 		t.Fatalf("a paused twin's next intent: %v, want it fenced", err)
 	}
 	if err := second.close(t.Context()); err != nil {
@@ -199,26 +190,18 @@ func TestATwinThatSleptLongerThanTheTokenIsKnownDoublesNothing(t *testing.T) {
 	x := r.indexer()
 	r.feed(0, 10, plain)
 	first, paused := r.twin(x)
-	b, err := first.reread(t.Context(), &bus.Intent{First: 1, Last: 1, Totals: r.sent[0]})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := paused.append(t.Context(), &bus.Intent{First: 1, Last: 1, Totals: b.totals}); err != nil {
+	intent, rows := r.collected(first, 1, 1)
+	if err := paused.append(t.Context(), intent); err != nil {
 		t.Fatal(err)
 	}
 	other, second := r.twin(x) // settles frame 1
-	before := r.sent[0]
 	r.feed(0, 10, plain)
-	after := bus.Totals{In: r.sent[0].In - before.In, Rows: r.sent[0].Rows - before.Rows, Dead: r.sent[0].Dead - before.Dead, Repeats: r.sent[0].Repeats - before.Repeats}
-	next, err := other.reread(t.Context(), &bus.Intent{First: 2, Last: 2, Totals: after})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := second.commit(t.Context(), next); err != nil {
+	further, more := r.collected(other, 2, 2)
+	if err := second.commit(t.Context(), further, more); err != nil {
 		t.Fatal(err)
 	}
 	paused.ours = time.Now().Add(-time.Minute) // it wakes up
-	if err := paused.settle(t.Context(), b.rows, true); !errors.Is(err, bus.ErrFenced) {
+	if err := paused.settle(t.Context(), rows, true); !errors.Is(err, bus.ErrFenced) {
 		t.Errorf("a twin that slept a minute: %v, want it fenced", err)
 	}
 	if err := second.close(t.Context()); err != nil {
@@ -232,7 +215,6 @@ func TestAShardStaysShutWhenSomethingWentBack(t *testing.T) {
 	stop := r.start(r.indexer())
 	r.settled(0, r.feed(0, 10, plain))
 	stop()
-	js, names := r.js, r.inst.Names
 	shut := func(what string) {
 		t.Helper()
 		x := r.indexer()
@@ -247,22 +229,11 @@ func TestAShardStaysShutWhenSomethingWentBack(t *testing.T) {
 		}
 	}
 	// ClickHouse has rows that the ledger does not know.
-	rec := r.record(0)
-	ledger, err := js.Stream(t.Context(), names.StreamLedger())
-	if err != nil {
-		t.Fatal(err)
-	}
-	older := rec
-	older.Proven, older.Totals = 0, bus.Totals{}
-	if err := bus.LedgerAppend(t.Context(), js, ledger, names, &older, rec.Revision); err != nil {
-		t.Fatal(err)
-	}
+	r.append(func(rec *bus.Record) { rec.Shards[0] = bus.Proof{} })
 	shut("an older ledger")
 	// The ledger knows frames that ENRICHED does not have.
-	newer := r.record(0)
-	newer.Proven = 99
-	if err := bus.LedgerAppend(t.Context(), js, ledger, names, &newer, newer.Revision); err != nil {
-		t.Fatal(err)
-	}
+	r.append(func(rec *bus.Record) { rec.Shards[0].Proven = 99 })
 	shut("a shorter ENRICHED")
+	r.append(func(rec *bus.Record) { rec.Incarnation++ })
+	shut("a ledger of another life")
 }

@@ -9,14 +9,16 @@ import (
 	"github.com/ClickHouse/ch-go"
 	"github.com/ClickHouse/ch-go/proto"
 
+	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event/frame"
 	"github.com/millrace/millrace/libs/eventdb"
 )
 
 // place names a row.
 type place struct {
-	seq uint64
-	idx uint32
+	shard uint16
+	seq   uint64
+	idx   uint32
 }
 
 // store is the table as the protocol sees it. It is an interface because the
@@ -27,12 +29,10 @@ type store interface {
 	Insert(ctx context.Context, b *frame.Block, token string) error
 	// Probe asks whether the table would take the rows, and stores none.
 	Probe(ctx context.Context, b *frame.Block) error
-	// Count is the number of rows of a shard's frames first..last.
-	Count(ctx context.Context, shard int, first, last uint64) (uint64, error)
-	// Present lists the rows of a shard's frames first..last.
-	Present(ctx context.Context, shard int, first, last uint64) (map[place]struct{}, error)
-	// Beyond is the highest frame after seq that has a row, 0 for none.
-	Beyond(ctx context.Context, shard int, seq uint64) (uint64, error)
+	// Count is the number of rows of all the ranges' frames.
+	Count(ctx context.Context, ranges []bus.Range) (uint64, error)
+	// Present lists the rows of the ranges' frames.
+	Present(ctx context.Context, ranges []bus.Range) (map[place]struct{}, error)
 }
 
 // table is the real store: one native connection, redialled after an error.
@@ -121,43 +121,52 @@ func (t *table) Probe(ctx context.Context, b *frame.Block) error {
 	return nil
 }
 
-func (t *table) where(shard int, first, last uint64) string {
-	return " FROM " + eventdb.Table + " WHERE _shard = " + strconv.Itoa(shard) +
-		" AND _seq BETWEEN " + strconv.FormatUint(first, 10) + " AND " + strconv.FormatUint(last, 10)
+// where asks for all ranges in one query, so that the answer is of one moment.
+func where(ranges []bus.Range) string {
+	text := []byte(" FROM " + eventdb.Table + " WHERE ")
+	for i, r := range ranges {
+		if i > 0 {
+			text = append(text, " OR "...)
+		}
+		text = fmt.Appendf(text, "(_shard = %d AND _seq BETWEEN %d AND %d)", r.Shard, r.First, r.Last)
+	}
+	return string(text)
 }
 
-func (t *table) Count(ctx context.Context, shard int, first, last uint64) (uint64, error) {
+func (t *table) Count(ctx context.Context, ranges []bus.Range) (uint64, error) {
 	var n proto.ColUInt64
 	err := t.do(ctx, ch.Query{
-		Body:   "SELECT count() AS n" + t.where(shard, first, last),
+		Body:   "SELECT count() AS n" + where(ranges),
 		Result: proto.Results{{Name: "n", Data: &n}},
 	})
 	if err != nil {
-		return 0, fmt.Errorf("count rows of frames %d-%d: %w", first, last, err)
+		return 0, fmt.Errorf("count the rows of a block: %w", err)
 	}
 	return n.Row(0), nil
 }
 
-func (t *table) Present(ctx context.Context, shard int, first, last uint64) (map[place]struct{}, error) {
+func (t *table) Present(ctx context.Context, ranges []bus.Range) (map[place]struct{}, error) {
+	var shards proto.ColUInt16
 	var seqs proto.ColUInt64
 	var idxs proto.ColUInt32
 	found := map[place]struct{}{}
 	err := t.do(ctx, ch.Query{
-		Body:   "SELECT _seq, _idx" + t.where(shard, first, last),
-		Result: proto.Results{{Name: "_seq", Data: &seqs}, {Name: "_idx", Data: &idxs}},
+		Body:   "SELECT _shard, _seq, _idx" + where(ranges),
+		Result: proto.Results{{Name: "_shard", Data: &shards}, {Name: "_seq", Data: &seqs}, {Name: "_idx", Data: &idxs}},
 		OnResult: func(context.Context, proto.Block) error {
 			for i := range seqs.Rows() {
-				found[place{seqs.Row(i), idxs.Row(i)}] = struct{}{}
+				found[place{shards.Row(i), seqs.Row(i), idxs.Row(i)}] = struct{}{}
 			}
 			return nil
 		},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list rows of frames %d-%d: %w", first, last, err)
+		return nil, fmt.Errorf("list the rows of a block: %w", err)
 	}
 	return found, nil
 }
 
+// Beyond is the highest frame of a shard after seq that has a row, 0 for none.
 func (t *table) Beyond(ctx context.Context, shard int, seq uint64) (uint64, error) {
 	var last proto.ColUInt64
 	err := t.do(ctx, ch.Query{

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/millrace/millrace/libs/bus"
 )
 
 // metrics of one indexer. Every repair, fence, retry, orphan and alarm is
@@ -53,9 +55,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"shard"}),
 		blocks:    counter("blocks_total", "Blocks proven to be in ClickHouse."),
 		blockRows: histogram("block_rows", "Rows of a block.", prometheus.ExponentialBuckets(1, 4, 10)),
-		commit:    histogram("commit_seconds", "From a block's intent to its proof.", prometheus.ExponentialBuckets(0.002, 2, 14)),
-		wait:      histogram("collect_seconds", "From a block's first frame to its intent.", prometheus.ExponentialBuckets(0.002, 2, 12)),
-		takeovers: counter("takeovers_total", "Shards taken over."),
+		commit:    histogram("commit_seconds", "From a complete block to its proof.", prometheus.ExponentialBuckets(0.002, 2, 14)),
+		wait:      histogram("collect_seconds", "From a block's first frame to its being complete.", prometheus.ExponentialBuckets(0.002, 2, 12)),
+		takeovers: counter("takeovers_total", "Sinks taken over."),
 		fenced:    counter("fenced_total", "Writes refused because another owner had written the ledger."),
 		repairs:   counter("repairs_total", "Blocks whose rows were missing after doubt and inserted again."),
 		orphans:   counter("orphan_tokens_total", "Tokens that ClickHouse knew without having their rows."),
@@ -69,11 +71,15 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 }
 
 func (m *metrics) observe(b *batch, commit time.Duration) {
-	m.events.WithLabelValues("row").Add(float64(b.totals.Rows))
-	m.events.WithLabelValues("repeat").Add(float64(b.totals.Repeats))
-	m.events.WithLabelValues("dead").Add(float64(b.totals.Dead))
+	sum := bus.Totals{}
+	for i := range b.parts {
+		sum = sum.Plus(b.parts[i].totals)
+	}
+	m.events.WithLabelValues("row").Add(float64(sum.Rows))
+	m.events.WithLabelValues("repeat").Add(float64(sum.Repeats))
+	m.events.WithLabelValues("dead").Add(float64(sum.Dead))
 	m.blocks.Inc()
-	m.blockRows.Observe(float64(b.totals.Rows))
+	m.blockRows.Observe(float64(sum.Rows))
 	m.commit.Observe(commit.Seconds())
 	m.wait.Observe((time.Since(b.started) - commit).Seconds())
 }

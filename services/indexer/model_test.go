@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/ClickHouse/ch-go"
 
@@ -100,7 +101,7 @@ func placesOf(b *frame.Block) []place {
 	}
 	var all []place
 	for r := range v.Rows() {
-		all = append(all, place{v.U64(frame.ColSeq, r), v.U32(frame.ColIdx, r)})
+		all = append(all, place{v.U16(frame.ColShard, r), v.U64(frame.ColSeq, r), v.U32(frame.ColIdx, r)})
 	}
 	return all
 }
@@ -197,35 +198,40 @@ func (w *world) Probe(_ context.Context, b *frame.Block) error {
 	return w.refuses(placesOf(b))
 }
 
-func (w *world) Count(_ context.Context, _ int, first, last uint64) (uint64, error) {
+// covers says whether a row is of one of the ranges.
+func covers(ranges []bus.Range, p place) bool {
+	return slices.ContainsFunc(ranges, func(r bus.Range) bool {
+		return r.Shard == int(p.shard) && r.First <= p.seq && p.seq <= r.Last
+	})
+}
+
+func (w *world) Count(_ context.Context, ranges []bus.Range) (uint64, error) {
 	w.arrivals()
 	if w.choose(2) == 1 {
 		return 0, errNetwork
 	}
 	n := 0
 	for p, times := range w.rows {
-		if p.seq >= first && p.seq <= last {
+		if covers(ranges, p) {
 			n += times
 		}
 	}
 	return uint64(n), nil
 }
 
-func (w *world) Present(_ context.Context, _ int, first, last uint64) (map[place]struct{}, error) {
+func (w *world) Present(_ context.Context, ranges []bus.Range) (map[place]struct{}, error) {
 	found := map[place]struct{}{}
 	for p := range w.rows {
-		if p.seq >= first && p.seq <= last {
+		if covers(ranges, p) {
 			found[p] = struct{}{}
 		}
 	}
 	return found, nil
 }
 
-func (w *world) Beyond(context.Context, int, uint64) (uint64, error) { return 0, nil }
-
 func (w *world) bury(_ context.Context, open *bus.Intent) error {
 	for _, x := range open.Excluded {
-		w.letters[place{x.Seq, x.Idx}] = true
+		w.letters[place{uint16(x.Shard), x.Seq, x.Idx}] = true
 	}
 	return nil
 }
@@ -234,19 +240,45 @@ type noDelay struct{}
 
 func (noDelay) wait(context.Context) error { return nil }
 
-// modelBatches are two blocks of two frames with three rows each.
-func modelBatches() []*batch {
-	var all []*batch
-	for k := range 2 {
-		b := newBatch()
-		b.first, b.last = uint64(2*k+1), uint64(2*k+2)
-		for seq := b.first; seq <= b.last; seq++ {
-			for idx := range uint32(3) {
-				addRow(b.rows, 0, seq, idx, "")
+// block is what the committer is given: an intent and its rows.
+type block struct {
+	intent bus.Intent
+	rows   *frame.Block
+}
+
+// modelRanges are the frames of two blocks of a sink with two shards. Their
+// numbers overlap, so that a count which mixes up shards is wrong.
+var modelRanges = [][]bus.Range{
+	{{Shard: 0, First: 1, Last: 2}, {Shard: 1, First: 1, Last: 1}},
+	{{Shard: 0, First: 3, Last: 3}, {Shard: 1, First: 2, Last: 3}},
+}
+
+// modelRows is the number of rows of each frame.
+const modelRows = 2
+
+func modelBlocks() []block {
+	var all []block
+	for _, ranges := range modelRanges {
+		b := block{rows: frame.NewBlock(frame.RowSchema)}
+		for _, r := range ranges {
+			for seq := r.First; seq <= r.Last; seq++ {
+				for idx := range uint32(modelRows) {
+					addRow(b.rows, uint16(r.Shard), seq, idx, "")
+					r.Totals = r.Totals.Plus(bus.Totals{In: 1, Rows: 1})
+				}
 			}
+			b.intent.Ranges = append(b.intent.Ranges, r)
 		}
-		b.totals = bus.Totals{In: 6, Rows: 6}
 		all = append(all, b)
+	}
+	return all
+}
+
+// modelPlaces are the rows of all blocks.
+func modelPlaces() []place {
+	var all []place
+	for _, b := range modelBlocks() {
+		all = append(all, placesOf(b.rows)...)
 	}
 	return all
 }

@@ -84,15 +84,8 @@ func TestTrimmingFindsTheCheckpointThatTakeoverCouldNotRead(t *testing.T) {
 	r.settled(0, last)
 	stop()
 	x := r.indexer(func(c *Config) { c.Keep, c.TrimEvery = time.Nanosecond, 50*time.Millisecond })
-	ledger, err := r.js.Stream(t.Context(), r.inst.Names.StreamLedger())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &shard{id: 0, cfg: &x.cfg, inst: r.inst, names: r.inst.Names, js: r.js, ledger: ledger, table: x.newTable(), metrics: x.metrics, log: x.log}
-	defer s.table.close()
-	if _, _, err := s.takeover(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	sink, _ := r.twin(x)
+	s := sink.shards[0]
 	s.trimmable.Store(nil) // as if ENRICHED had not answered
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -106,16 +99,11 @@ func TestTrimmingFindsTheCheckpointThatTakeoverCouldNotRead(t *testing.T) {
 	<-done
 }
 
-func TestPaceWaitsLongerForABusyShard(t *testing.T) {
-	p := pace{minAge: 100 * time.Millisecond, maxAge: 700 * time.Millisecond, maxRows: 1000, maxBytes: 1 << 30}
+func TestPaceWaitsLongerForABusySink(t *testing.T) {
+	p := pace{minAge: 100 * time.Millisecond, maxAge: 700 * time.Millisecond, maxRows: 4000, maxBytes: 1 << 30}
 	now := time.Now()
 	made := func(rows int, age time.Duration) *batch {
-		b := newBatch()
-		b.started = now.Add(-age)
-		for range rows {
-			addRow(b.rows, 0, 1, 0, "")
-		}
-		return b
+		return &batch{frames: 1, rows: rows, started: now.Add(-age)}
 	}
 	for _, c := range []struct {
 		rows int
@@ -125,49 +113,70 @@ func TestPaceWaitsLongerForABusyShard(t *testing.T) {
 		{1, 0, false},
 		{1, 50 * time.Millisecond, false},
 		{1, 110 * time.Millisecond, true},
-		{999, 20 * time.Millisecond, false},
-		{999, 30 * time.Millisecond, false},
-		{1000, 0, true},
+		{3999, 20 * time.Millisecond, false},
+		{3999, 30 * time.Millisecond, false},
+		{4000, 0, true},
 		{10, 700 * time.Millisecond, true},
 	} {
 		if got := p.wait(made(c.rows, c.age), now) == 0; got != c.want {
 			t.Errorf("%d rows of %s: cut %v, want %v", c.rows, c.age, got, c.want)
 		}
 	}
-	quiet, busy := p.wait(made(1, 50*time.Millisecond), now), p.wait(made(900, 50*time.Millisecond), now)
+	quiet, busy := p.wait(made(1, 50*time.Millisecond), now), p.wait(made(3600, 50*time.Millisecond), now)
 	if quiet >= busy {
-		t.Errorf("a quiet shard waits %s, a busy one %s", quiet, busy)
+		t.Errorf("a quiet sink waits %s, a busy one %s", quiet, busy)
 	}
 }
 
 func TestADamagedOrNewerFrameIsNeverSkipped(t *testing.T) {
-	d, b := newDecoder(), newBatch()
+	b, j := newBatch([]int{7}), newJoiner()
 	header := func(codec, verdict string) map[string][]string {
 		return map[string][]string{
 			bus.HeaderCodec: {codec}, bus.HeaderVerdict: {verdict}, bus.HeaderCheckpoint: {"{}"},
 		}
 	}
+	row := frame.NewBlock(frame.RowSchema)
+	addRow(row, 7, 1, 0, "")
+	one := frame.Pack(nil, row.AppendNative(nil))
+	take := func(seq uint64, h map[string][]string, body []byte) error {
+		a, err := inspect(seq, h, body)
+		if err != nil {
+			return err
+		}
+		if err := b.add(&a); err != nil {
+			return err
+		}
+		_, err = j.join(b)
+		return err
+	}
 	for name, c := range map[string]struct {
 		header map[string][]string
+		body   []byte
 		want   error
 	}{
-		"a newer codec":                    {header("2", `{"in":0}`), ErrNewerCodec},
-		"no verdict":                       {header("1", ``), frame.ErrDamaged},
-		"a verdict that does not add up":   {header("1", `{"in":2,"rows":1}`), frame.ErrDamaged},
-		"a body that is no block":          {header("1", `{"in":1,"rows":1}`), frame.ErrDamaged},
-		"a codec that is no number at all": {header("x", `{"in":0}`), frame.ErrDamaged},
+		"a newer codec":                    {header("2", `{"in":0}`), nil, ErrNewerCodec},
+		"no verdict":                       {header("1", ``), nil, frame.ErrDamaged},
+		"a verdict that does not add up":   {header("1", `{"in":2,"rows":1}`), one, frame.ErrDamaged},
+		"a verdict of less than nothing":   {header("1", `{"in":0,"rows":1,"repeats":-1}`), one, frame.ErrDamaged},
+		"a body that is not packed":        {header("1", `{"in":1,"rows":1}`), []byte("?"), frame.ErrDamaged},
+		"a body that is no block":          {header("1", `{"in":1,"rows":1}`), frame.Pack(nil, []byte("no block")), frame.ErrDamaged},
+		"a body that is cut short":         {header("1", `{"in":1,"rows":1}`), one[:len(one)-1], frame.ErrDamaged},
+		"a body of fewer rows":             {header("1", `{"in":2,"rows":2}`), one, frame.ErrDamaged},
+		"a codec that is no number at all": {header("x", `{"in":0}`), nil, frame.ErrDamaged},
 	} {
-		if err := d.add(b, 1, c.header, []byte("?")); !errors.Is(err, c.want) {
+		b.reset()
+		if err := take(1, c.header, c.body); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
 	}
-	if b.frames != 0 || b.rows.Rows() != 0 {
-		t.Errorf("the batch has taken %d frames, %d rows", b.frames, b.rows.Rows())
+	b.reset()
+	if err := take(1, header("1", `{"in":1,"rows":1}`), one); err != nil || b.rows != 1 || j.rows.Rows() != 1 {
+		t.Fatalf("a good frame: %v, %d rows", err, b.rows)
 	}
-	if err := d.add(b, 1, header("1", `{"in":0}`), nil); err != nil {
-		t.Fatal(err)
+	if got, want := b.bytes, j.rows.Size(); got != want {
+		t.Errorf("the batch believes to have %d bytes, they are %d", got, want)
 	}
-	if err := d.add(b, 3, header("1", `{"in":0}`), nil); !errors.Is(err, ErrGap) {
+	if err := take(3, header("1", `{"in":0}`), nil); !errors.Is(err, ErrGap) {
 		t.Errorf("frame 3 after frame 1: %v", err)
 	}
 }
@@ -177,7 +186,7 @@ func TestInsertNeedsTheWritersRightsOnly(t *testing.T) {
 	x := r.indexer()
 	tab := x.newTable()
 	defer tab.close()
-	b := modelBatches()[0]
+	b := modelBlocks()[0]
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	if err := tab.Probe(ctx, b.rows); err != nil {
@@ -189,9 +198,23 @@ func TestInsertNeedsTheWritersRightsOnly(t *testing.T) {
 	if err := tab.Insert(ctx, b.rows, "t"); err != nil {
 		t.Fatal(err)
 	}
-	present, err := tab.Present(ctx, 0, 1, 2)
+	present, err := tab.Present(ctx, b.intent.Ranges)
 	if err != nil || len(present) != 6 {
 		t.Errorf("present: %d rows, %v", len(present), err)
+	}
+	// Frame 2 of shard 0 is there, frame 2 of shard 1 is not.
+	for _, c := range []struct {
+		ranges []bus.Range
+		want   uint64
+	}{
+		{b.intent.Ranges, 6},
+		{b.intent.Ranges[1:], 2},
+		{[]bus.Range{{Shard: 1, First: 2, Last: 9}}, 0},
+		{[]bus.Range{{Shard: 0, First: 2, Last: 9}, {Shard: 1, First: 2, Last: 9}}, 2},
+	} {
+		if n, err := tab.Count(ctx, c.ranges); err != nil || n != c.want {
+			t.Errorf("rows of %v: %d, %v; want %d", c.ranges, n, err, c.want)
+		}
 	}
 	if beyond, err := tab.Beyond(ctx, 0, 1); err != nil || beyond != 2 {
 		t.Errorf("beyond frame 1: %d, %v", beyond, err)

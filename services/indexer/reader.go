@@ -9,123 +9,97 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// pace says when a batch is cut. A quiet shard is cut soon, so that rows are
-// visible soon; a busy one waits longer, because ClickHouse pays for every
-// part it must merge (benchmarks: 10k-row inserts cost 2.5 times the CPU of
-// 100k-row ones).
-type pace struct {
-	minAge, maxAge time.Duration
-	maxRows        int
-	maxBytes       int
-}
+// What the client holds of frames that were sent and not yet taken: so many of
+// each shard, and so many bytes of all shards of a sink.
+const (
+	pullFrames = 500
+	pullBytes  = 32 << 20
+)
 
-// busyRows is the number of rows a second of one shard from which its batches
-// wait for maxAge.
-const busyRows = 25_000
-
-func (p pace) full(b *batch) bool {
-	return b.rows.Rows() >= p.maxRows || b.rows.Size() >= p.maxBytes
-}
-
-// wait is how much longer the batch should collect.
-func (p pace) wait(b *batch, now time.Time) time.Duration {
-	if p.full(b) {
-		return 0
-	}
-	age := now.Sub(b.started)
-	rate := float64(b.rows.Rows()) / max(age, 20*time.Millisecond).Seconds()
-	want := p.minAge + time.Duration(min(rate/busyRows, 1)*float64(p.maxAge-p.minAge))
-	return max(0, want-age)
-}
-
-// read collects frames from the sequence `from` into batches and hands them
-// to out. While the committer is busy the batch in hand grows up to the pace's
-// limits, and then reading stops: that is the backpressure. It ends with ctx
-// or an error; batches come back through free.
-func (s *shard) read(ctx context.Context, from uint64, free <-chan *batch, out chan<- *batch) error {
+// follow reads ENRICHED from a frame on and hands every frame to take, without
+// a gap, until ctx is done or either fails.
+func (s *shard) follow(ctx context.Context, from uint64, take func(a *arrival) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	consumer, err := s.js.OrderedConsumer(ctx, s.names.StreamEnriched(s.id), jetstream.OrderedConsumerConfig{
+	name := s.sink.names.StreamEnriched(s.id)
+	consumer, err := s.sink.js.OrderedConsumer(ctx, name, jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
 	})
 	if err != nil {
-		return fmt.Errorf("read %s from %d: %w", s.names.StreamEnriched(s.id), from, err)
+		return fmt.Errorf("read %s from %d: %w", name, from, err)
 	}
-	msgs, err := consumer.Messages(jetstream.PullMaxMessages(256))
+	// Never less than the largest message, or the consumer would stand still.
+	most := max(pullBytes/len(s.sink.shards), int(s.sink.js.Conn().MaxPayload())+64<<10)
+	msgs, err := consumer.Messages(jetstream.PullMaxMessagesWithBytesLimit(pullFrames, most))
 	if err != nil {
-		return fmt.Errorf("read %s from %d: %w", s.names.StreamEnriched(s.id), from, err)
+		return fmt.Errorf("read %s from %d: %w", name, from, err)
 	}
-	context.AfterFunc(ctx, msgs.Stop)
-	frames := make(chan jetstream.Msg, 64) // decouples the network from decoding
-	failed := make(chan error, 1)
-	go func() { // ends when msgs.Stop was called
-		defer close(frames)
-		for {
-			msg, err := msgs.Next()
-			if err != nil {
-				failed <- err
-				return
+	defer msgs.Stop()
+	defer context.AfterFunc(ctx, msgs.Stop)()
+	for next := from; ; next++ {
+		msg, err := msgs.Next()
+		if err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
 			}
-			select {
-			case frames <- msg:
-			case <-ctx.Done():
-				failed <- ctx.Err()
-				return
-			}
+			return fmt.Errorf("read %s: %w", name, err)
 		}
-	}()
-	return s.collect(ctx, from, frames, failed, free, out)
+		meta, err := msg.Metadata()
+		if err != nil {
+			return fmt.Errorf("read %s: %w", name, err)
+		}
+		if meta.Sequence.Stream != next {
+			return fmt.Errorf("%w: want frame %d, got %d", ErrGap, next, meta.Sequence.Stream)
+		}
+		a, err := inspect(next, msg.Headers(), msg.Data())
+		if err != nil {
+			return err
+		}
+		a.lane = s.lane
+		if err := take(&a); err != nil {
+			return err
+		}
+	}
 }
 
-func (s *shard) collect(ctx context.Context, next uint64, frames <-chan jetstream.Msg, failed <-chan error, free <-chan *batch, out chan<- *batch) error {
-	decoder := newDecoder()
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
-	var b *batch
-	for {
-		var in <-chan jetstream.Msg
-		var ready chan<- *batch
-		var refill <-chan *batch
-		switch {
-		case b == nil:
-			refill = free
-		case b.frames == 0:
-			in = frames
-		default:
-			if !s.cfg.pace.full(b) {
-				in = frames
-			}
-			if wait := s.cfg.pace.wait(b, time.Now()); wait > 0 {
-				timer.Reset(wait)
-			} else {
-				ready = out
-			}
-		}
+// read hands the shard's frames to the sink's collector.
+func (s *shard) read(ctx context.Context, life int, next uint64) error {
+	return s.follow(ctx, next, func(a *arrival) error {
+		a.life = life
 		select {
+		case s.sink.arrivals <- *a:
+			s.passed(life, a.seq)
+			return nil
 		case <-ctx.Done():
-			return ctx.Err()
-		case b = <-refill:
-		case ready <- b:
-			b = nil
-		case <-timer.C:
-		case msg, ok := <-in:
-			if !ok {
-				if err := <-failed; !errors.Is(err, jetstream.ErrMsgIteratorClosed) || ctx.Err() == nil {
-					return fmt.Errorf("read %s: %w", s.names.StreamEnriched(s.id), err)
-				}
-				return ctx.Err()
-			}
-			meta, err := msg.Metadata()
-			if err != nil {
-				return fmt.Errorf("read %s: %w", s.names.StreamEnriched(s.id), err)
-			}
-			if meta.Sequence.Stream != next {
-				return fmt.Errorf("%w: want frame %d, got %d", ErrGap, next, meta.Sequence.Stream)
-			}
-			if err := decoder.add(b, next, msg.Headers(), msg.Data()); err != nil {
-				return err
-			}
-			next++
+			return context.Cause(ctx)
 		}
-	}
+	})
 }
+
+// errReread ends a reading that has got what it wanted.
+var errReread = errors.New("indexer: all frames have been read again")
+
+// reread adds the frames first..last to a batch once more.
+func (s *shard) reread(ctx context.Context, b *batch, first, last uint64) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silence := time.AfterFunc(rereadPatience, func() { cancel(fmt.Errorf("no frame came for %s", rereadPatience)) })
+	defer silence.Stop()
+	err := s.follow(ctx, first, func(a *arrival) error {
+		silence.Reset(rereadPatience)
+		if err := b.add(a); err != nil {
+			return err
+		}
+		if a.seq == last {
+			return errReread
+		}
+		return nil
+	})
+	if errors.Is(err, errReread) {
+		return nil
+	}
+	return err
+}
+
+// rereadPatience is how long a frame that ENRICHED holds may take to come.
+const rereadPatience = 10 * time.Second

@@ -3,124 +3,161 @@ package indexer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
-
-	"github.com/millrace/millrace/libs/bus"
 )
 
-// idleProof is how long a shard waits for a next block before it writes down
-// that the last one is proven; a reader that waits for its row waits no longer
-// than this for the ledger to say so.
-const idleProof = 20 * time.Millisecond
-
-// drainTime is how long a block that is on its way may take when the shard is
-// given up. What is not proven by then is settled by the next owner.
-const drainTime = 10 * time.Second
-
-// shard is one owned shard: a reader that collects, a committer that inserts,
-// a trimmer. It lives as long as the lease.
+// shard is one shard of a sink: a reader and a trimmer. What is wrong with its
+// own logs or frames shuts it alone; it is looked at again with growing delay
+// while the others go on.
 type shard struct {
-	id      int
-	cfg     *Config
-	inst    bus.Installation
-	names   bus.Names
-	js      jetstream.JetStream
-	ledger  jetstream.Stream
-	kv      jetstream.KeyValue
-	table   *table
-	metrics *metrics
-	log     *slog.Logger
+	sink *sink
+	id   int
+	lane int // its place in sink.shards
+	log  *slog.Logger
+
+	mu      sync.Mutex // guards the four below
+	life    int        // grows when frames are read again that were handed on
+	next    uint64     // the frame to go on from
+	suspect uint64     // the frame because of which they are, 0 for none
+	stop    context.CancelCauseFunc
 
 	trimmable atomic.Pointer[trimPoint] // what the committer has proven last
-	found     uint64                    // what was proven at takeover, where no block was open
+	found     uint64                    // what was proven at takeover
 	deadTold  uint64                    // the trimmer's: what the bucket said of dead letters
 	deadAsked time.Time                 // and when
 }
 
-// Append implements journal on the LEDGER stream.
-func (s *shard) Append(ctx context.Context, rec *bus.Record, expect uint64) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	return bus.LedgerAppend(ctx, s.js, s.ledger, s.names, rec, expect)
+// position is where to go on reading, and as which life.
+func (s *shard) position() (life int, next, suspect uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.life, s.next, s.suspect
 }
 
-// Newest implements journal on the LEDGER stream.
-func (s *shard) Newest(ctx context.Context) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	rec, _, err := bus.LedgerLast(ctx, s.ledger, s.names, s.id)
-	return rec.Revision, err
+// lives says whether frames of a life still count.
+func (s *shard) lives(life int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.life == life
 }
 
-// run works on the shard until ctx is done or another owner is in the way.
-func (s *shard) run(ctx context.Context, opened func()) error {
-	defer s.table.close()
-	c, next, err := s.takeover(ctx)
+// passed notes that a frame was handed on.
+func (s *shard) passed(life int, seq uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.life == life {
+		s.next = seq + 1
+	}
+}
+
+// rewind shuts the shard because of a frame that was handed on. All that was
+// handed on from the frame `to` on no longer counts, wherever it is now.
+func (s *shard) rewind(to, suspect uint64, why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.life++
+	s.next, s.suspect = to, suspect
+	if s.stop != nil {
+		s.stop(why)
+	}
+}
+
+// begin notes how to end the reading of a life; false says that the shard was
+// rewound since, by a batch that was still on its way.
+func (s *shard) begin(life int, stop context.CancelCauseFunc) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.life != life {
+		return false
+	}
+	s.stop, s.suspect = stop, 0
+	return true
+}
+
+// run reads until ctx is done. trouble is why the shard cannot open at first,
+// nil for one that was checked.
+func (s *shard) run(ctx context.Context, trouble error) error {
+	delays := growing{next: 50 * time.Millisecond}
+	checked := trouble == nil
+	for {
+		_, before, _ := s.position()
+		if trouble == nil {
+			trouble = s.open(ctx, checked)
+			checked = false
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if _, after, _ := s.position(); after > before {
+			delays.next = 50 * time.Millisecond
+		}
+		s.sink.note(s.id, trouble.Error(), 0)
+		s.log.Error("shard is shut and tried again later", "err", trouble, "delay", delays.next.String())
+		if err := delays.wait(ctx); err != nil {
+			return err
+		}
+		trouble = nil
+	}
+}
+
+// open reads and trims until something is wrong, which it returns.
+func (s *shard) open(ctx context.Context, checked bool) error {
+	life, next, suspect := s.position()
+	if !checked {
+		if err := s.mayOpen(ctx, next, next-1); err != nil {
+			return err
+		}
+		if err := s.sound(ctx, suspect); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if !s.begin(life, cancel) {
+		return errors.New("frames that were handed on must be read again")
+	}
+	s.sink.note(s.id, "", 1)
+	s.log.Info("shard is open", "next_frame", next)
+	g, working := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.read(working, life, next) })
+	g.Go(func() error { return s.trim(working) })
+	err := g.Wait()
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return err
+}
+
+// sound says whether a frame that could not be joined can be by now.
+func (s *shard) sound(ctx context.Context, seq uint64) error {
+	if seq == 0 {
+		return nil
+	}
+	stream, err := s.sink.js.Stream(ctx, s.sink.names.StreamEnriched(s.id))
+	var msg *jetstream.RawStreamMsg
+	if err == nil {
+		msg, err = stream.GetMsg(ctx, seq)
+	}
 	if err != nil {
 		return err
 	}
-	opened()
-	s.log.Info("shard is open", "next_frame", next)
-	// Two batches: one is filled while the other is inserted.
-	free, out := make(chan *batch, 2), make(chan *batch)
-	free <- newBatch()
-	free <- newBatch()
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.read(ctx, next, free, out) })
-	g.Go(func() error { return s.trim(ctx) })
-	g.Go(func() error { return s.commits(ctx, c, out, free) })
-	if err := g.Wait(); !errors.Is(err, context.Canceled) {
+	a, err := inspect(seq, msg.Header, msg.Data)
+	if err != nil {
 		return err
 	}
-	return nil
-}
-
-// commits proves one batch after another. A batch that was begun is finished
-// with a context of its own, so that giving up a shard leaves nothing open.
-func (s *shard) commits(ctx context.Context, c *committer, in <-chan *batch, free chan<- *batch) error {
-	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(drainTime, cancel) })
-	defer stop()
-	idle := time.NewTimer(idleProof)
-	defer idle.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			if err := c.close(work); err != nil && !errors.Is(err, bus.ErrFenced) {
-				return fmt.Errorf("write the last proof: %w", err)
-			}
-			return ctx.Err()
-		case <-idle.C:
-			if err := c.close(work); err != nil {
-				return err
-			}
-		case b := <-in:
-			began := time.Now()
-			if err := c.commit(work, b); err != nil {
-				return err
-			}
-			s.metrics.observe(b, time.Since(began))
-			s.proved(b)
-			b.reset()
-			free <- b
-			idle.Reset(idleProof)
-		}
+	b := newBatch([]int{s.id})
+	if err := b.add(&a); err != nil {
+		return err
 	}
+	_, err = newJoiner().join(b)
+	return err
 }
-
-// proved tells the trimmer how far the rows are in ClickHouse.
-func (s *shard) proved(b *batch) {
-	s.trimmable.Store(&trimPoint{proven: b.last, checkpoint: b.checkpoint})
-}
-
-func (s *shard) backoff() delays { return &growing{next: 50 * time.Millisecond} }
 
 // growing waits 50 ms at first and up to 5 s later; its end is the context,
 // because an event is never given up for an error of the way.

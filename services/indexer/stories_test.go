@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,7 +38,7 @@ func (w *world) live(settle settleFunc) (done bool, err error) {
 		store: w, journal: w, metrics: newMetrics(prometheus.NewRegistry()), log: slog.New(slog.DiscardHandler),
 		backoff: func() delays { return noDelay{} }, bury: w.bury,
 	}
-	var last bus.Record
+	last := bus.Record{Shards: []bus.Proof{{Shard: 0}, {Shard: 1}}}
 	if n := len(w.records); n > 0 {
 		last = w.records[n-1]
 	}
@@ -46,14 +47,16 @@ func (w *world) live(settle settleFunc) (done bool, err error) {
 		return false, err
 	}
 	c.last = mine
-	for _, b := range modelBatches() {
+	for _, b := range modelBlocks() {
+		first := b.intent.Ranges[0]
+		at := c.last.Share(first.Shard)
 		switch {
-		case c.last.Open != nil && c.last.Open.First == b.first:
+		case at.Open != nil && at.Open.First == first.First:
 			err = settle(ctx, c, b.rows, false)
-		case b.last <= c.last.Proven || c.last.Open != nil && b.last < c.last.Open.First:
+		case at.Known() >= first.Last:
 			continue
 		default:
-			if err = c.append(ctx, &bus.Intent{First: b.first, Last: b.last, Totals: b.totals}); err == nil {
+			if err = c.append(ctx, &b.intent); err == nil {
 				err = settle(ctx, c, b.rows, true)
 			}
 		}
@@ -86,21 +89,23 @@ func story(c *chooser, settle settleFunc, poison ...place) error {
 	for _, arrive := range w.late {
 		arrive()
 	}
-	for seq := uint64(1); seq <= 4; seq++ {
-		for idx := range uint32(3) {
-			p := place{seq, idx}
-			want := 1
-			if w.poison[p] {
-				want = 0
-			}
-			if w.rows[p] != want || w.letters[p] != w.poison[p] {
-				return fmt.Errorf("row %v is there %d times, want %d; dead letter %v", p, w.rows[p], want, w.letters[p])
-			}
+	want := []bus.Proof{{Shard: 0, Proven: 3}, {Shard: 1, Proven: 3}}
+	for _, p := range modelPlaces() {
+		times, sum := 1, &want[p.shard].Totals
+		sum.In++
+		if w.poison[p] {
+			times = 0
+			sum.Dead++
+		} else {
+			sum.Rows++
+		}
+		if w.rows[p] != times || w.letters[p] != w.poison[p] {
+			return fmt.Errorf("row %v is there %d times, want %d; dead letter %v", p, w.rows[p], times, w.letters[p])
 		}
 	}
 	last := w.records[len(w.records)-1]
-	if want := (bus.Totals{In: 12, Rows: uint64(12 - len(poison)), Dead: uint64(len(poison))}); last.Totals != want || last.Proven != 4 || last.Open != nil {
-		return fmt.Errorf("the ledger ends with %+v, want totals %+v", last, want)
+	if !slices.Equal(last.Shards, want) || last.Open != nil {
+		return fmt.Errorf("the ledger ends with %+v, want %+v", last, want)
 	}
 	return nil
 }
@@ -114,7 +119,7 @@ func TestEveryInterleavingOfThreeFaultsIsExact(t *testing.T) {
 }
 
 func TestEveryInterleavingWithAPoisonedRowIsExact(t *testing.T) {
-	runs, err := explore(2, func(c *chooser) error { return story(c, protocol, place{2, 1}) })
+	runs, err := explore(2, func(c *chooser) error { return story(c, protocol, place{0, 2, 1}) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,9 +155,8 @@ func TestTheModelCatchesAnAnswerTakenAsProofAfterDoubt(t *testing.T) {
 // After a power failure ClickHouse may hold a part whose token it has lost.
 func TestRowsThatAreThereAreNotSentAgainWithTheirToken(t *testing.T) {
 	w := &world{chooser: &chooser{}, rows: map[place]int{}, tokens: map[string]bool{}, poison: map[place]bool{}, letters: map[place]bool{}}
-	first := modelBatches()[0]
-	open := &bus.Intent{First: first.first, Last: first.last, Totals: first.totals}
-	w.records = []bus.Record{{Open: open, Revision: 1}}
+	first := modelBlocks()[0]
+	w.records = []bus.Record{{Shards: []bus.Proof{{Shard: 0}, {Shard: 1}}, Open: &first.intent, Revision: 1}}
 	for _, p := range placesOf(first.rows) {
 		if p.idx%2 == 0 { // one partition of two
 			w.rows[p] = 1

@@ -4,152 +4,146 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event/frame"
 )
 
-// ErrWentBack says that a log, the ledger and the table disagree about how far
-// they are: a stream or a database was lost, shortened or restored. Going on
-// would give sequences twice. The shard stays shut.
-var ErrWentBack = errors.New("the streams, the ledger and ClickHouse disagree; nothing is written until `millrace recover` has been run")
-
-// takeover makes this process the shard's owner: it proves that nothing went
+// takeover makes this process the sink's owner: it proves that nothing went
 // back, writes its name into the ledger, and settles the block whose fate its
-// predecessor may have left open. It returns the frame to go on from.
-func (s *shard) takeover(ctx context.Context) (*committer, uint64, error) {
+// predecessor may have left open. A shard that does not pass stays shut, which
+// shut tells, and the others go on; but not while the open block holds frames
+// of it, for a block is settled whole or not at all.
+func (s *sink) takeover(ctx context.Context) (c *committer, shut map[int]error, err error) {
 	last, ok, err := bus.LedgerLast(ctx, s.ledger, s.names, s.id)
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, err
 	}
-	if err := s.mayOpen(ctx, last, ok); err != nil {
-		return nil, 0, err
+	if !ok {
+		for _, sh := range s.shards {
+			last.Shards = append(last.Shards, bus.Proof{Shard: sh.id})
+		}
 	}
-	c := &committer{
+	if err := s.ours(&last, ok); err != nil {
+		return nil, nil, err
+	}
+	if shut, err = s.mayOpen(ctx, &last); err != nil {
+		return nil, nil, err
+	}
+	c = &committer{
 		store: s.table, journal: s, metrics: s.metrics, log: s.log, backoff: s.backoff, bury: s.bury,
-		incarnation: s.inst.Incarnation, shard: s.id, owner: s.cfg.Instance,
+		incarnation: s.inst.Incarnation, sink: s.id, owner: s.cfg.Instance,
 	}
 	mine := last // the same state under a new owner
-	mine.Incarnation, mine.Shard, mine.Owner, mine.At = s.inst.Incarnation, s.id, s.cfg.Instance, time.Now().UTC()
+	mine.Incarnation, mine.Sink, mine.Owner, mine.At = s.inst.Incarnation, s.id, s.cfg.Instance, time.Now().UTC()
 	c.ours = time.Now()
 	if err := s.Append(ctx, &mine, last.Revision); err != nil {
-		return nil, 0, err
+		return nil, nil, err
 	}
 	c.last = mine
 	s.metrics.takeovers.Inc()
-	if mine.Open == nil {
-		s.found = mine.Proven
-		s.trimmable.Store(s.checkpointAt(ctx, mine.Proven))
-		return c, mine.Proven + 1, nil
+	if mine.Open != nil {
+		if err := s.settleOpen(ctx, c); err != nil {
+			return nil, nil, err
+		}
 	}
-	b, err := s.reread(ctx, mine.Open)
-	if err != nil {
-		return nil, 0, err
+	for _, p := range c.state() {
+		sh := s.shards[slices.IndexFunc(s.shards, func(sh *shard) bool { return sh.id == p.Shard })]
+		sh.next, sh.found = p.Proven+1, p.Proven
+		s.metrics.proven.WithLabelValues(strconv.Itoa(p.Shard)).Set(float64(p.Proven))
+		if sh.trimmable.Load() == nil && shut[sh.id] == nil {
+			sh.trimmable.Store(sh.checkpointAt(ctx, p.Proven))
+		}
 	}
-	s.log.Info("settling the block that was open", "frames", frames(mine.Open), "rows", b.totals.Rows)
-	if err := c.settle(ctx, b.rows, false); err != nil {
-		return nil, 0, err
-	}
-	s.proved(b)
-	return c, mine.Open.Last + 1, nil
+	return c, shut, nil
 }
 
-// mayOpen checks RAW.last >= ENRICHED.last >= what the ledger knows >= what
-// ClickHouse has, and that ENRICHED was made from the RAW that is there now.
-func (s *shard) mayOpen(ctx context.Context, last bus.Record, ok bool) error {
-	raw, err := s.js.Stream(ctx, s.names.StreamRaw(s.id))
-	if err != nil {
-		return fmt.Errorf("look up RAW: %w", err)
-	}
-	enriched, err := s.js.Stream(ctx, s.names.StreamEnriched(s.id))
-	if err != nil {
-		return fmt.Errorf("look up ENRICHED: %w", err)
-	}
-	// ENRICHED first: RAW may only have grown since.
-	enrichedInfo, err := enriched.Info(ctx)
-	if err != nil {
-		return fmt.Errorf("look up ENRICHED: %w", err)
-	}
-	rawInfo, err := raw.Info(ctx)
-	if err != nil {
-		return fmt.Errorf("look up RAW: %w", err)
-	}
-	known := last.Proven
-	if last.Open != nil {
-		known = last.Open.Last
-	}
-	first, have := enrichedInfo.State.FirstSeq, enrichedInfo.State.LastSeq
-	switch {
-	case ok && last.Incarnation != s.inst.Incarnation:
+// ours says whether a record is of this life of the streams and of this
+// sink's shards.
+func (s *sink) ours(last *bus.Record, stored bool) error {
+	if stored && last.Incarnation != s.inst.Incarnation {
 		return fmt.Errorf("%w: the ledger is of incarnation %d, the streams of %d", ErrWentBack, last.Incarnation, s.inst.Incarnation)
-	case rawInfo.State.LastSeq < have:
-		return fmt.Errorf("%w: RAW ends at %d, ENRICHED at %d", ErrWentBack, rawInfo.State.LastSeq, have)
-	case have < known:
-		return fmt.Errorf("%w: ENRICHED ends at %d, the ledger knows frame %d", ErrWentBack, have, known)
-	case last.Proven+1 < first && last.Proven < have:
-		return fmt.Errorf("%w: proven are frames up to %d, ENRICHED begins at %d", ErrWentBack, last.Proven, first)
 	}
-	beyond, err := s.table.Beyond(ctx, s.id, known)
-	if err != nil {
-		return err
+	var named []int
+	for _, p := range last.Shards {
+		named = append(named, p.Shard)
 	}
-	if beyond > 0 {
-		return fmt.Errorf("%w: ClickHouse has rows of frame %d, the ledger knows frames up to %d", ErrWentBack, beyond, known)
-	}
-	return sameFrame(ctx, raw, enriched, have)
-}
-
-// sameFrame checks that ENRICHED's last frame names the RAW message that is at
-// its sequence today; one that RAW no longer holds cannot be compared.
-func sameFrame(ctx context.Context, raw, enriched jetstream.Stream, seq uint64) error {
-	if seq == 0 {
-		return nil
-	}
-	answer, err := enriched.GetMsg(ctx, seq)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("read ENRICHED at %d: %w", seq, err)
-	}
-	question, err := raw.GetMsg(ctx, seq)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("read RAW at %d: %w", seq, err)
-	}
-	var checkpoint frame.Checkpoint
-	if err := frame.Decode(answer.Header.Get(bus.HeaderCheckpoint), &checkpoint); err != nil {
-		return err
-	}
-	if id := question.Header.Get(bus.HeaderFrame); id != checkpoint.Frame {
-		return fmt.Errorf("%w: RAW holds frame %q at %d, ENRICHED answers %q", ErrWentBack, id, seq, checkpoint.Frame)
+	if want := s.inst.ShardsOf(s.id); !slices.Equal(named, want) {
+		return fmt.Errorf("%w: the ledger of sink %d is of shards %v, the sink's are %v", ErrWentBack, s.id, named, want)
 	}
 	return nil
 }
 
-// reread collects the frames of an open block once more.
-func (s *shard) reread(ctx context.Context, open *bus.Intent) (*batch, error) {
-	stream, err := s.js.Stream(ctx, s.names.StreamEnriched(s.id))
+// mayOpen checks every shard. The error is of a sink that cannot work: no shard
+// passes, or one does not that the open block is waiting for.
+func (s *sink) mayOpen(ctx context.Context, last *bus.Record) (shut map[int]error, err error) {
+	results := make([]error, len(s.shards))
+	var g errgroup.Group
+	g.SetLimit(4)
+	for lane, sh := range s.shards {
+		share := last.Share(sh.id)
+		g.Go(func() error {
+			results[lane] = sh.mayOpen(ctx, share.Proven+1, share.Known())
+			return nil
+		})
+	}
+	_ = g.Wait() // the errors are in results
+	shut = map[int]error{}
+	for lane, err := range results {
+		if err == nil {
+			continue
+		}
+		id := s.shards[lane].id
+		if share := last.Share(id); share.Open != nil && len(s.shards) > 1 {
+			return nil, fmt.Errorf("the open block %s cannot be settled, so all shards of sink %d wait for shard %d: %w", frames(last.Open), s.id, id, err)
+		}
+		shut[id] = err
+	}
+	if len(shut) == len(s.shards) {
+		// What is wrong with all of them is mostly one thing.
+		return nil, errors.Join(slices.CompactFunc(results, func(a, b error) bool { return a.Error() == b.Error() })...)
+	}
+	return shut, nil
+}
+
+// settleOpen proves the block that was open.
+func (s *sink) settleOpen(ctx context.Context, c *committer) error {
+	open := c.last.Open
+	b, err := s.reread(ctx, open)
 	if err != nil {
-		return nil, fmt.Errorf("look up ENRICHED: %w", err)
+		return err
 	}
-	b, decoder := newBatch(), newDecoder()
-	for seq := open.First; seq <= open.Last; seq++ {
-		msg, err := stream.GetMsg(ctx, seq)
-		if err != nil {
-			return nil, fmt.Errorf("read frame %d of the open block %s: %w", seq, frames(open), err)
-		}
-		if err := decoder.add(b, seq, msg.Header, msg.Data); err != nil {
-			return nil, err
-		}
+	rows, err := s.joiner.join(b)
+	if bad, ok := errors.AsType[*damaged](err); ok {
+		return fmt.Errorf("the open block %s cannot be settled, so all shards of sink %d wait for shard %d: %w", frames(open), s.id, b.parts[bad.lane].shard, err)
 	}
-	if b.totals != open.Totals {
-		return nil, fmt.Errorf("%w: the open block %s counts %+v, its frames %+v", ErrWentBack, frames(open), open.Totals, b.totals)
+	s.log.Info("settling the block that was open", "frames", frames(open), "rows", b.rows)
+	if err := c.settle(ctx, rows, false); err != nil {
+		return err
+	}
+	s.proved(b)
+	return nil
+}
+
+// reread collects the frames of an open block once more.
+func (s *sink) reread(ctx context.Context, open *bus.Intent) (*batch, error) {
+	b := s.newBatch()
+	for _, want := range open.Ranges {
+		lane := slices.IndexFunc(s.shards, func(sh *shard) bool { return sh.id == want.Shard })
+		if lane < 0 {
+			return nil, fmt.Errorf("%w: the open block %s has frames of shard %d, which is not of sink %d", ErrWentBack, frames(open), want.Shard, s.id)
+		}
+		if err := s.shards[lane].reread(ctx, b, want.First, want.Last); err != nil {
+			return nil, fmt.Errorf("read the open block %s of shard %d again: %w", frames(open), want.Shard, err)
+		}
+		if got := b.parts[lane].totals; got != want.Totals {
+			return nil, fmt.Errorf("%w: the open block %s counts %+v of shard %d, its frames %+v", ErrWentBack, frames(open), want.Totals, want.Shard, got)
+		}
 	}
 	return b, nil
 }
@@ -160,7 +154,7 @@ func (s *shard) checkpointAt(ctx context.Context, seq uint64) *trimPoint {
 	if seq == 0 {
 		return nil
 	}
-	stream, err := s.js.Stream(ctx, s.names.StreamEnriched(s.id))
+	stream, err := s.sink.js.Stream(ctx, s.sink.names.StreamEnriched(s.id))
 	if err != nil {
 		return nil
 	}

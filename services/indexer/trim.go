@@ -33,8 +33,8 @@ const lookEvery = 250 * time.Millisecond
 const deadEvery = 5 * time.Second
 
 // trim purges what is proven, every TrimEvery while streams are roomy and at
-// every look while they are nearly full, until ctx is done. Only the shard's owner
-// does it.
+// every look while they are nearly full, until ctx is done. Only the owner of
+// an open shard does it.
 func (s *shard) trim(ctx context.Context) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
@@ -44,7 +44,7 @@ func (s *shard) trim(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case now := <-tick.C:
-			routine := now.Sub(lastRoutine) >= s.cfg.TrimEvery
+			routine := now.Sub(lastRoutine) >= s.sink.cfg.TrimEvery
 			if routine {
 				lastRoutine = now
 			}
@@ -60,7 +60,7 @@ func (s *shard) trim(ctx context.Context) error {
 			}
 			if err := s.trimOnce(ctx, point, routine); err != nil && ctx.Err() == nil {
 				// Nothing is lost by it; the next tick tries again.
-				s.metrics.retries.WithLabelValues("trim").Inc()
+				s.sink.metrics.retries.WithLabelValues("trim").Inc()
 				s.log.Warn("trimming is retried", "err", err)
 			}
 		}
@@ -68,7 +68,7 @@ func (s *shard) trim(ctx context.Context) error {
 }
 
 func (s *shard) trimOnce(ctx context.Context, point *trimPoint, routine bool) error {
-	enriched := trimmer{js: s.js, stream: s.names.StreamEnriched(s.id), keep: s.cfg.Keep, log: s.trimmed}
+	enriched := trimmer{js: s.sink.js, stream: s.sink.names.StreamEnriched(s.id), keep: s.sink.cfg.Keep, log: s.trimmed}
 	// What is proven and whose dead letters are out may go; of ENRICHED all but
 	// the last such frame, which carries the checkpoint.
 	proven := min(point.proven, s.deadOut(ctx, point))
@@ -82,7 +82,7 @@ func (s *shard) trimOnce(ctx context.Context, point *trimPoint, routine bool) er
 	// stream is nearly full the window shortens, because a shut door would be
 	// worse.
 	outside := min(proven, max(point.checkpoint.Window, 1)-1)
-	raw := trimmer{js: s.js, stream: s.names.StreamRaw(s.id), keep: s.cfg.Keep, log: s.trimmed}
+	raw := trimmer{js: s.sink.js, stream: s.sink.names.StreamRaw(s.id), keep: s.sink.cfg.Keep, log: s.trimmed}
 	return raw.run(ctx, routine, outside, proven)
 }
 
@@ -97,7 +97,7 @@ func (s *shard) deadOut(ctx context.Context, point *trimPoint) uint64 {
 	}
 	ask, cancel := context.WithTimeout(ctx, time.Second) // trimming must not wait for it
 	defer cancel()
-	told, err := bus.DeadOut(ask, s.kv, s.inst, s.id)
+	told, err := bus.DeadOut(ask, s.sink.kv, s.sink.inst, s.id)
 	s.deadAsked = time.Now()
 	if err != nil {
 		s.log.Debug("trimming goes by the last frame", "err", err)
@@ -107,7 +107,7 @@ func (s *shard) deadOut(ctx context.Context, point *trimPoint) uint64 {
 }
 
 func (s *shard) trimmed(stream string, from, to uint64, full bool) {
-	s.metrics.trimmed.Add(float64(to - from + 1))
+	s.sink.metrics.trimmed.Add(float64(to - from + 1))
 	s.log.Debug("trimmed", "stream", stream, "from", from, "to", to, "nearly_full", full)
 }
 

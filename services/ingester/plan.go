@@ -23,6 +23,7 @@ var defaultSizes = bus.Sizes{In: 1 << 30, Raw: 2 << 30, Enriched: 2 << 30, Dead:
 // default of new streams and stays as it is of existing ones.
 func RegisterPlan(fs *flag.FlagSet, p *bus.Plan) {
 	fs.IntVar(&p.Shards, "shards", 0, "number of shards of a new installation; cannot be changed later (0: 4, or what exists)")
+	fs.IntVar(&p.Sinks, "sinks", 0, "number of sinks of a new installation: how many blocks go into ClickHouse at once, at most one a shard; cannot be changed later (0: 1, or what exists)")
 	fs.IntVar(&p.Replicas, "replicas", 1, "copies of every stream in a NATS cluster")
 	fs.Var((*svc.Bytes)(&p.Sizes.In), "in-size", "most `bytes` of the NATS door's stream (0: 1GiB, or what exists)")
 	fs.Var((*svc.Bytes)(&p.Sizes.Raw), "raw-size", "most `bytes` of each shard's RAW stream (0: 2GiB, or what exists)")

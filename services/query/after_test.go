@@ -13,21 +13,10 @@ import (
 	"github.com/millrace/millrace/libs/testkit"
 )
 
-// prove appends a ledger record that proves frames up to seq.
+// prove appends a ledger record that proves frames of a shard up to seq.
 func (r *rig) prove(shard int, seq uint64) {
 	r.Helper()
-	ledger, err := r.js.Stream(r.Context(), r.inst.Names.StreamLedger())
-	if err != nil {
-		r.Fatal(err)
-	}
-	last, _, err := bus.LedgerLast(r.Context(), ledger, r.inst.Names, shard)
-	if err != nil {
-		r.Fatal(err)
-	}
-	rec := bus.Record{Incarnation: r.inst.Incarnation, Shard: shard, Proven: seq, Owner: "test", At: time.Now().UTC()}
-	if err := bus.LedgerAppend(r.Context(), r.js, ledger, r.inst.Names, &rec, last.Revision); err != nil {
-		r.Fatal(err)
-	}
+	r.lane(shard).append(func(s *bus.Share) { s.Proven = seq })
 }
 
 // rawFrame publishes a RAW frame of n events and returns its sequence.
@@ -45,7 +34,7 @@ func (r *rig) rawFrame(shard, n int, id string) uint64 {
 }
 
 func TestAfter(t *testing.T) {
-	r := newRig(t, 3)
+	r := newRig(t, 3, 2) // shards 0 and 2 share a sink
 	r.prove(0, 12)
 	if a := r.sql("after=0:12", "SELECT 1 AS a"); a.status != http.StatusOK {
 		t.Fatalf("a receipt that is in: %d %s", a.status, a.body)

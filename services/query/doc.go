@@ -7,7 +7,7 @@
 // Invariants: the SQL of a client runs as the reader user and never as anybody else; a result that was cut short never
 // ends like a whole one; nothing here writes to NATS or to ClickHouse, so any number of query services may run.
 //
-// Guarantee: an answer to a question with after=<receipt> includes every row of that receipt, because the shard's ledger
+// Guarantee: an answer to a question with after=<receipt> includes every row of that receipt, because the sink's ledger
 // said so before the question was asked.
 //
 // Files: server.go and guard.go let a request in, after.go and watermark.go make it wait, ask.go, stream.go and clickhouse.go run

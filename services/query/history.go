@@ -20,15 +20,16 @@ type proof struct {
 // totals are all that is known.
 type history struct {
 	proofs  []proof // from frame 1 to what is proven
-	newest  bus.Record
+	newest  bus.Share
 	records int
 }
 
-// readHistory reads a shard's records up to a revision and checks that they are one chain: each record's totals are its
-// predecessor's plus those of the block it proves, and blocks follow each other without a gap.
-func (s *Service) readHistory(ctx context.Context, shard int, upTo uint64, f *findings) (history, error) {
+// readHistory reads what the records of a sink, up to a revision, say of one shard and checks that they are one chain:
+// each record's totals are its predecessor's plus those of the block it proves, and the shard's frames in blocks follow
+// each other without a gap.
+func (s *Service) readHistory(ctx context.Context, inst bus.Installation, shard int, upTo uint64, f *findings) (history, error) {
 	var h history
-	for m, err := range s.messages(ctx, span{stream: s.names.StreamLedger(), subject: s.names.Ledger(shard), from: 1, to: upTo, bodies: true}) {
+	for m, err := range s.messages(ctx, span{stream: s.names.StreamLedger(), subject: s.names.Ledger(inst.SinkOf(shard)), from: 1, to: upTo, bodies: true}) {
 		if err != nil {
 			return h, err
 		}
@@ -38,14 +39,14 @@ func (s *Service) readHistory(ctx context.Context, shard int, upTo uint64, f *fi
 			continue
 		}
 		rec.Revision = m.seq
-		h.follow(rec, f)
+		h.follow(rec.Share(shard), f)
 	}
 	// Beyond the newest record nothing counts, even if an older one had proven it: that is a finding already.
 	h.proofs = slices.DeleteFunc(h.proofs, func(p proof) bool { return p.last > h.newest.Proven })
 	return h, nil
 }
 
-func (h *history) follow(rec bus.Record, f *findings) {
+func (h *history) follow(rec bus.Share, f *findings) {
 	if h.records++; h.records == 1 {
 		if rec.Proven > 0 {
 			h.proofs = append(h.proofs, proof{first: 1, last: rec.Proven, oldest: true, totals: rec.Totals})
@@ -68,7 +69,7 @@ func (h *history) follow(rec bus.Record, f *findings) {
 }
 
 // link checks a record against its predecessor.
-func (h *history) link(rec bus.Record, f *findings) {
+func (h *history) link(rec bus.Share, f *findings) {
 	old := h.newest
 	switch {
 	case rec.Proven == old.Proven:
@@ -84,15 +85,15 @@ func (h *history) link(rec bus.Record, f *findings) {
 		f.add(KindLedgerGap, old.Proven+1, rec.Proven, old.Proven, rec.Proven, fmt.Sprintf(
 			"ledger record %d proves frames that record %d had not announced", rec.Revision, old.Revision))
 	default:
-		if want := old.Open.After(old.Totals); want != rec.Totals {
+		if want := old.After(); want != rec.Totals {
 			f.add(KindTotals, old.Proven+1, rec.Proven, want.In, rec.Totals.In, fmt.Sprintf(
 				"ledger record %d counts %+v, its predecessor and the block make %+v", rec.Revision, rec.Totals, want))
 		}
 	}
 	p := proof{first: old.Proven + 1, last: rec.Proven, totals: minus(rec.Totals, old.Totals)}
-	if old.Open != nil && len(old.Open.Excluded) > 0 {
+	if len(old.Excluded) > 0 {
 		p.refused = map[uint64]uint64{}
-		for _, x := range old.Open.Excluded {
+		for _, x := range old.Excluded {
 			p.refused[x.Seq]++
 		}
 	}

@@ -19,8 +19,8 @@ type lane struct {
 	*rig
 	shard  int
 	ledger jetstream.Stream
-	rec    bus.Record // the newest one
-	n      int        // for ids
+	rec    bus.Share // what the newest record says
+	n      int       // for ids
 }
 
 func (r *rig) lane(shard int) *lane {
@@ -52,9 +52,9 @@ type part struct {
 }
 
 // frames writes parts to RAW, ENRICHED and ClickHouse, and returns their range and what they hold.
-func (l *lane) frames(parts ...part) bus.Intent {
+func (l *lane) frames(parts ...part) bus.Range {
 	l.Helper()
-	in := bus.Intent{}
+	in := bus.Range{Shard: l.shard}
 	for _, p := range parts {
 		if p.rows == 0 {
 			p.rows = 10
@@ -158,28 +158,45 @@ func (l *lane) letter(seq uint64, idx int) {
 	l.must(err)
 }
 
-// append stores a ledger record after change.
-func (l *lane) append(change func(*bus.Record)) {
+// append stores a ledger record in which the shard's share is changed; those of the sink's other shards stay.
+func (l *lane) append(change func(*bus.Share)) {
 	l.Helper()
-	rec := l.rec
-	rec.Incarnation, rec.Shard, rec.Owner, rec.At = l.inst.Incarnation, l.shard, "test", time.Now().UTC()
-	change(&rec)
-	l.must(bus.LedgerAppend(l.Context(), l.js, l.ledger, l.inst.Names, &rec, l.rec.Revision))
-	l.rec = rec
+	sink := l.inst.SinkOf(l.shard)
+	last, _, err := bus.LedgerLast(l.Context(), l.ledger, l.inst.Names, sink)
+	l.must(err)
+	rec := bus.Record{Incarnation: l.inst.Incarnation, Sink: sink, Owner: "test", At: time.Now().UTC()}
+	for _, shard := range l.inst.ShardsOf(sink) {
+		share := last.Share(shard)
+		if shard == l.shard {
+			change(&share)
+		}
+		rec.Shards = append(rec.Shards, share.Proof)
+		if share.Open != nil {
+			if rec.Open == nil {
+				rec.Open = &bus.Intent{}
+			}
+			rec.Open.Ranges = append(rec.Open.Ranges, *share.Open)
+			rec.Open.Excluded = append(rec.Open.Excluded, share.Excluded...)
+			rec.Open.Whys = []string{"too long"}
+		}
+	}
+	l.must(bus.LedgerAppend(l.Context(), l.js, l.ledger, l.inst.Names, &rec, last.Revision))
+	l.rec = rec.Share(l.shard)
 }
 
 // announce writes the intent, prove that it is done.
-func (l *lane) announce(in bus.Intent) { l.Helper(); l.append(func(r *bus.Record) { r.Open = &in }) }
+func (l *lane) announce(in bus.Range) { l.Helper(); l.append(func(r *bus.Share) { r.Open = &in }) }
 
 func (l *lane) done() {
 	l.Helper()
-	l.append(func(r *bus.Record) {
-		r.Proven, r.Totals, r.Open = r.Open.Last, r.Open.After(r.Totals), nil
+	l.append(func(r *bus.Share) {
+		r.Totals = r.After()
+		r.Proven, r.Open, r.Excluded = r.Open.Last, nil, nil
 	})
 }
 
 // block is frames that are announced and proven.
-func (l *lane) block(parts ...part) bus.Intent {
+func (l *lane) block(parts ...part) bus.Range {
 	l.Helper()
 	in := l.frames(parts...)
 	l.announce(in)

@@ -33,11 +33,15 @@ type rig struct {
 	events, letters []stored // see lane
 }
 
-func newRig(t *testing.T, shards int) *rig {
+// newRig makes one with a sink for each shard, or with as many as are named.
+func newRig(t *testing.T, shards int, sinks ...int) *rig {
 	t.Helper()
+	if len(sinks) == 0 {
+		sinks = []int{shards}
+	}
 	r := &rig{T: t, nats: testkit.StartNATS(t), db: testkit.StartClickHouse(t)}
 	r.js = r.nats.Connect()
-	r.inst = r.nats.Provision(r.js, shards)
+	r.inst = r.nats.Provision(r.js, shards, sinks...)
 	r.svc, r.base = r.serve()
 	return r
 }

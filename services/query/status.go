@@ -27,6 +27,7 @@ type Status struct {
 type InstallationStatus struct {
 	Prefix      string `json:"prefix"`
 	Shards      int    `json:"shards"`
+	Sinks       int    `json:"sinks"`
 	Incarnation uint64 `json:"incarnation"`
 }
 
@@ -89,7 +90,7 @@ func (s *Service) Status(ctx context.Context) (Status, error) {
 		return Status{}, err
 	}
 	st := Status{
-		Installation: InstallationStatus{Prefix: s.names.Prefix, Shards: inst.Shards, Incarnation: inst.Incarnation},
+		Installation: InstallationStatus{Prefix: s.names.Prefix, Shards: inst.Shards, Sinks: inst.Sinks, Incarnation: inst.Incarnation},
 		Shards:       make([]ShardStatus, inst.Shards), At: time.Now().UTC(),
 	}
 	g, ctx := errgroup.WithContext(ctx)
@@ -130,7 +131,7 @@ func fill(info *jetstream.StreamInfo) *float64 {
 // longer, never negative.
 func (s *Service) shardStatus(ctx context.Context, inst bus.Installation, shard int) (ShardStatus, error) {
 	st := ShardStatus{Shard: shard}
-	rec, err := s.lastRecord(ctx, shard)
+	rec, err := s.lastShare(ctx, inst, shard)
 	if err != nil {
 		return st, err
 	}
@@ -170,19 +171,19 @@ func (s *Service) shardStatus(ctx context.Context, inst bus.Installation, shard 
 	return st, nil
 }
 
-// lastRecord is the newest ledger record of a shard, empty when there is none.
-func (s *Service) lastRecord(ctx context.Context, shard int) (bus.Record, error) {
+// lastShare is what the newest record of a shard's sink says of the shard, empty when there is none.
+func (s *Service) lastShare(ctx context.Context, inst bus.Installation, shard int) (bus.Share, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	ledger, err := s.js.Stream(ctx, s.names.StreamLedger())
 	if err != nil {
-		return bus.Record{}, fmt.Errorf("NATS: %w: look up stream %s: %w", ErrUnavailable, s.names.StreamLedger(), err)
+		return bus.Share{}, fmt.Errorf("NATS: %w: look up stream %s: %w", ErrUnavailable, s.names.StreamLedger(), err)
 	}
-	rec, _, err := bus.LedgerLast(ctx, ledger, s.names, shard)
+	rec, _, err := bus.LedgerLast(ctx, ledger, s.names, inst.SinkOf(shard))
 	if err != nil && ctx.Err() != nil {
 		err = fmt.Errorf("NATS: %w: %w", ErrUnavailable, err)
 	}
-	return rec, err
+	return rec.Share(shard), err
 }
 
 // stored reads one message; ok is false when the stream does not hold it.
@@ -220,11 +221,8 @@ func (s *Service) lastCheckpoint(ctx context.Context, shard int, state jetstream
 
 // disagreement is what keeps a shard shut as far as it can be seen from here: logs that went back. It is empty for a
 // shard that works.
-func (s *Service) disagreement(ctx context.Context, inst bus.Installation, shard int, rec bus.Record, raw, enriched *jetstream.StreamInfo, c *frame.Checkpoint) (string, error) {
-	known := rec.Proven
-	if rec.Open != nil {
-		known = rec.Open.Last
-	}
+func (s *Service) disagreement(ctx context.Context, inst bus.Installation, shard int, rec bus.Share, raw, enriched *jetstream.StreamInfo, c *frame.Checkpoint) (string, error) {
+	known := rec.Known()
 	switch {
 	case rec.Revision != 0 && rec.Incarnation != inst.Incarnation:
 		return fmt.Sprintf("the ledger is of incarnation %d, the streams of %d", rec.Incarnation, inst.Incarnation), nil

@@ -27,7 +27,7 @@ func (r *rig) status() Status {
 func TestStatus(t *testing.T) {
 	r := newRig(t, 3)
 	st := r.status()
-	want := InstallationStatus{Prefix: "millrace", Shards: 3, Incarnation: r.inst.Incarnation}
+	want := InstallationStatus{Prefix: "millrace", Shards: 3, Sinks: 3, Incarnation: r.inst.Incarnation}
 	if st.Installation != want || len(st.Shards) != 3 || time.Since(st.At).Abs() > time.Minute {
 		t.Fatalf("a new installation: %+v", st)
 	}
@@ -64,7 +64,7 @@ func TestStatus(t *testing.T) {
 	}
 	// Shard 2: the ledger is ahead of ENRICHED.
 	l = r.lane(2)
-	l.announce(bus.Intent{First: 1, Last: 1})
+	l.announce(bus.Range{Shard: 2, First: 1, Last: 1})
 	if s := r.status().Shards[2]; s.Open || s.Note == "" {
 		t.Errorf("a ledger that is ahead: %+v", s)
 	}

@@ -97,11 +97,11 @@ var tamperings = []tampering{
 	{"proof without an intent", func(l *lane) {
 		l.block(part{})
 		in := l.frames(part{})
-		l.append(func(r *bus.Record) { r.Proven, r.Totals = in.Last, r.Totals.Plus(in.Totals) })
+		l.append(func(r *bus.Share) { r.Proven, r.Totals = in.Last, r.Totals.Plus(in.Totals) })
 	}, []string{"ledger_gap 2-2 1/2"}},
 	{"totals that are no sum", func(l *lane) {
 		l.announce(l.frames(part{}))
-		l.append(func(r *bus.Record) {
+		l.append(func(r *bus.Share) {
 			r.Proven, r.Totals, r.Open = 1, bus.Totals{In: 12, Rows: 11, Dead: 1, Repeats: 1}, nil
 		})
 	}, []string{"totals 1-1 12/13", "totals 1-1 12/12", "totals 1-1 12/12"}},
@@ -109,13 +109,13 @@ var tamperings = []tampering{
 		five(l)
 		in := l.frames(part{})
 		l.announce(in)
-		l.append(func(r *bus.Record) {
+		l.append(func(r *bus.Share) {
 			r.Proven, r.Totals, r.Open = 6, r.Totals.Plus(bus.Totals{In: 11, Rows: 9, Dead: 1, Repeats: 1}), nil
 		})
 	}, []string{"totals 6-6 82/81", "totals 6-6 11/12"}},
 	{"a ledger that goes back", func(l *lane) {
 		five(l)
-		l.append(func(r *bus.Record) { r.Proven, r.Totals = 4, bus.Totals{In: 58, Rows: 50, Dead: 4, Repeats: 4} })
+		l.append(func(r *bus.Share) { r.Proven, r.Totals = 4, bus.Totals{In: 58, Rows: 50, Dead: 4, Repeats: 4} })
 	}, []string{"ledger_gap 5-5 5/4", "beyond 5-5 4/5"}},
 	{"a ledger of another life", func(l *lane) {
 		l.announce(l.frames(part{}))
@@ -207,11 +207,7 @@ func refusedRow(l *lane) {
 	in := l.frames(part{}, part{}, part{})
 	l.announce(in)
 	l.lose(place(2, 4))
-	l.append(func(r *bus.Record) {
-		o := *r.Open
-		o.Excluded, o.Whys = []bus.Exclusion{{Seq: 2, Idx: 4}}, []string{"too long"}
-		r.Open = &o
-	})
+	l.append(func(r *bus.Share) { r.Excluded = []bus.Exclusion{{Shard: l.shard, Seq: 2, Idx: 4}} })
 	l.done()
 }
 
@@ -229,6 +225,6 @@ const keptRecords = 30
 func (l *lane) forget() {
 	l.Helper()
 	for range keptRecords {
-		l.append(func(*bus.Record) {})
+		l.append(func(*bus.Share) {})
 	}
 }

@@ -82,7 +82,7 @@ func (s *Service) settle(ctx context.Context, inst bus.Installation, deadline ti
 	began := time.Now()
 	pins := make([]pin, inst.Shards)
 	for shard := range pins {
-		rec, err := s.lastRecord(ctx, shard)
+		rec, err := s.lastShare(ctx, inst, shard)
 		if err != nil {
 			return nil, err
 		}
@@ -103,7 +103,7 @@ func (s *Service) settle(ctx context.Context, inst bus.Installation, deadline ti
 			if err := pause(ctx, 100*time.Millisecond); err != nil {
 				return nil, err
 			}
-			rec, err := s.lastRecord(ctx, shard)
+			rec, err := s.lastShare(ctx, inst, shard)
 			if err != nil {
 				return nil, err
 			}
@@ -147,7 +147,7 @@ func onlyDeadMissing(f *findings) bool {
 
 func (s *Service) compareShard(ctx context.Context, inst bus.Installation, shard int, p pin, report func(Progress)) (ShardReport, *findings, error) {
 	f := &findings{shard: shard, limit: maxFindings}
-	rec, err := s.lastRecord(ctx, shard)
+	rec, err := s.lastShare(ctx, inst, shard)
 	if err != nil {
 		return ShardReport{}, nil, err
 	}
@@ -159,7 +159,7 @@ func (s *Service) compareShard(ctx context.Context, inst bus.Installation, shard
 		return shown, nil, err
 	}
 	report(Progress{Shard: shard, Step: "ledger", Done: 0, Of: rec.Proven})
-	h, err := s.readHistory(ctx, shard, rec.Revision, f)
+	h, err := s.readHistory(ctx, inst, shard, rec.Revision, f)
 	if err != nil {
 		return shown, nil, err
 	}
@@ -197,14 +197,11 @@ func (s *Service) compareEnds(ctx context.Context, inst bus.Installation, shard 
 	if err != nil {
 		return err
 	}
-	rec, err := s.lastRecord(ctx, shard)
+	rec, err := s.lastShare(ctx, inst, shard)
 	if err != nil {
 		return err
 	}
-	known := rec.Proven
-	if rec.Open != nil {
-		known = rec.Open.Last
-	}
+	known := rec.Known()
 	if highest > known {
 		f.add(KindBeyond, known+1, highest, known, highest, fmt.Sprintf("ClickHouse has rows of frame %d, the ledger knows frames up to %d", highest, known))
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/localdb"
 )
 
@@ -35,7 +36,7 @@ func TestVerifyNamesTampering(t *testing.T) {
 		t.Errorf("%d findings listed, %d omitted", len(report.Findings), report.Omitted)
 	}
 	for shard, tc := range tamperings {
-		rec, err := r.svc.lastRecord(t.Context(), shard)
+		rec, err := r.svc.lastShare(t.Context(), r.inst, shard)
 		r.must(err)
 		shown, f, err := r.svc.compareShard(t.Context(), r.inst, shard, pin{raw: rec.Proven}, func(Progress) {})
 		if err != nil {
@@ -62,6 +63,63 @@ func TestVerifyNamesTampering(t *testing.T) {
 			t.Errorf("%s: the report counts %+v, the ledger %+v", tc.name, report.Shards[shard], rec.Totals)
 		}
 	}
+}
+
+// Blocks hold frames of several shards; each shard is counted for itself.
+func TestVerifyOfShardsThatShareASink(t *testing.T) {
+	r := newRig(t, 3, 1)
+	lanes := []*lane{r.lane(0), r.lane(1), r.lane(2)}
+	rec := bus.Record{Incarnation: r.inst.Incarnation, Shards: []bus.Proof{{Shard: 0}, {Shard: 1}, {Shard: 2}}, Owner: "test"}
+	store := func() {
+		r.must(bus.LedgerAppend(t.Context(), r.js, lanes[0].ledger, r.inst.Names, &rec, rec.Revision))
+	}
+	block := func(excluded []bus.Exclusion, ranges ...bus.Range) {
+		rec.Open = &bus.Intent{Ranges: ranges}
+		store()
+		if len(excluded) > 0 {
+			rec.Open.Excluded, rec.Open.Whys = excluded, []string{"too long"}
+			store()
+		}
+		rec.Shards = rec.After()
+		rec.Open = nil
+	}
+	block(nil, lanes[0].frames(part{}, part{}), lanes[2].frames(part{rows: 20}))
+	block([]bus.Exclusion{{Shard: 2, Seq: 2, Idx: 4}}, lanes[1].frames(part{}), lanes[2].frames(part{}, part{}))
+	lanes[2].lose(place(2, 4))
+	lanes[2].dead(2, 4, 1, "indexer")
+	block(nil, lanes[0].frames(part{}))
+	store()
+	r.flush()
+	check := func(want ...string) Report {
+		t.Helper()
+		report, err := r.svc.Verify(t.Context(), VerifyOptions{}, nil)
+		r.must(err)
+		var got []string
+		for _, x := range report.Findings {
+			got = append(got, fmt.Sprintf("shard %d: %s %d-%d %d/%d", x.Shard, x.Kind, x.First, x.Last, x.Expected, x.Found))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		return report
+	}
+	report := check()
+	for shard, want := range []bus.Totals{
+		{In: 36, Rows: 30, Dead: 3, Repeats: 3}, {In: 12, Rows: 10, Dead: 1, Repeats: 1}, {In: 46, Rows: 39, Dead: 4, Repeats: 3},
+	} {
+		s := report.Shards[shard]
+		if got := (bus.Totals{In: s.Accepted, Rows: s.Rows, Dead: s.Dead, Repeats: s.Repeats}); got != want {
+			t.Errorf("shard %d: %+v, want %+v", shard, got, want)
+		}
+	}
+	if st := r.status(); st.Shards[2].Proven != 3 || st.Shards[2].Indexed != 39 || !st.Shards[2].Open {
+		t.Errorf("status of shard 2: %+v", st.Shards[2])
+	}
+	// A row of shard 0 does not make up for one of shard 2 with the same number.
+	r.db.Exec("ALTER TABLE millrace.events DELETE WHERE _shard = 2 AND _seq = 3 AND _idx = 1 SETTINGS mutations_sync = 2")
+	lanes[0].row(3, 10)
+	r.flush()
+	check("shard 0: surplus 3-3 10/11", "shard 2: missing 3-3 10/9")
 }
 
 // verify asks over HTTP and returns the lines of the answer.

@@ -15,33 +15,37 @@ import (
 	"github.com/millrace/millrace/libs/bus"
 )
 
-// watermark is the newest ledger record of each shard, kept in memory. One goroutine follows the ledger, any number
+// watermark is how far each shard is by its sink's newest ledger record, kept in memory. One goroutine follows the ledger, any number
 // wait.
 type watermark struct {
 	metrics *metrics
 	log     *slog.Logger
 
-	mu        sync.Mutex // guards all below
-	records   map[int]bus.Record
-	changed   chan struct{} // closed, and replaced, when a record has come
-	following error         // why the ledger is not being followed, nil while it is
+	mu        sync.Mutex     // guards all below
+	revisions map[int]uint64 // of the newest record, by sink
+	shards    map[int]uint64 // what is proven, by shard
+	changed   chan struct{}  // closed, and replaced, when a record has come
+	following error          // why the ledger is not being followed, nil while it is
 }
 
 var errNotFollowed = errors.New("the ledger has not been read yet")
 
 func newWatermark(m *metrics, log *slog.Logger) *watermark {
-	return &watermark{metrics: m, log: log, records: map[int]bus.Record{}, changed: make(chan struct{}), following: errNotFollowed}
+	return &watermark{metrics: m, log: log, revisions: map[int]uint64{}, shards: map[int]uint64{}, changed: make(chan struct{}), following: errNotFollowed}
 }
 
 // put takes a record that is newer than the one that is known.
 func (w *watermark) put(rec bus.Record) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if old, ok := w.records[rec.Shard]; ok && old.Revision >= rec.Revision {
+	if w.revisions[rec.Sink] >= rec.Revision {
 		return
 	}
-	w.records[rec.Shard] = rec
-	w.metrics.proven.WithLabelValues(strconv.Itoa(rec.Shard)).Set(float64(rec.Proven))
+	w.revisions[rec.Sink] = rec.Revision
+	for _, p := range rec.Shards {
+		w.shards[p.Shard] = p.Proven
+		w.metrics.proven.WithLabelValues(strconv.Itoa(p.Shard)).Set(float64(p.Proven))
+	}
 	close(w.changed)
 	w.changed = make(chan struct{})
 }
@@ -56,7 +60,7 @@ func (w *watermark) state(err error) {
 func (w *watermark) proven(shard int) (uint64, <-chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.records[shard].Proven, w.changed
+	return w.shards[shard], w.changed
 }
 
 // follow keeps the watermark up to date until ctx is done. Nothing else ends it: NATS may go away and come back, and the
@@ -83,7 +87,7 @@ func (s *Service) follow(ctx context.Context) error {
 	}
 }
 
-// followOnce reads the newest record of each shard and then every further one.
+// followOnce reads the newest record of each sink and then every further one.
 func (s *Service) followOnce(ctx context.Context, opened func()) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -120,7 +124,7 @@ func (s *Service) followOnce(ctx context.Context, opened func()) error {
 		}
 		rec, err := bus.DecodeRecord(msg.Data())
 		if err != nil {
-			// Not written by an indexer of ours; the shard's next record will do.
+			// Not written by an indexer of ours; the sink's next record will do.
 			s.log.Error("a ledger record cannot be read", "seq", meta.Sequence.Stream, "err", err)
 			continue
 		}

@@ -23,12 +23,9 @@ func Pack(dst, native []byte) []byte {
 
 // Unpack decompresses a frame body into dst's memory where it fits.
 func Unpack(dst, body []byte) ([]byte, error) {
-	n, err := s2.DecodedLen(body)
+	n, err := UnpackedLen(body)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	if n > MaxNative {
-		return nil, fmt.Errorf("%w: snappy length of %d bytes", ErrDamaged, n)
+		return nil, err
 	}
 	if cap(dst) < n {
 		dst = make([]byte, n)
@@ -38,4 +35,17 @@ func Unpack(dst, body []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return native, nil
+}
+
+// UnpackedLen is the size of the Native block in a frame body, as the body's
+// own header states it: [Unpack] refuses a body that does not hold as much.
+func UnpackedLen(body []byte) (int, error) {
+	n, err := s2.DecodedLen(body)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	if n > MaxNative {
+		return 0, fmt.Errorf("%w: snappy length of %d bytes", ErrDamaged, n)
+	}
+	return n, nil
 }

@@ -57,7 +57,9 @@ func (m *mill) startService(name string) {
 		switch name {
 		case "ingester":
 			m.doors[i] = address(freePort(m.t))
-			args = append(args, "--ingest-addr", m.doors[i], "--raw-size", m.rawSize, "--enriched-size", m.rawSize, "--in-size", "256MiB", "--dead-size", "64MiB")
+			// Two sinks, so that each of two indexers has one that can be taken from it.
+			args = append(args, "--ingest-addr", m.doors[i], "--sinks", "2",
+				"--raw-size", m.rawSize, "--enriched-size", m.rawSize, "--in-size", "256MiB", "--dead-size", "64MiB")
 		case "indexer":
 			args = append(args, "--clickhouse-url", m.db.Config(localdb.WriterUser).URL)
 		case "query":

@@ -87,7 +87,7 @@ func TestSubjectsAndStreams(t *testing.T) {
 		"ledger":   {names.Ledger(3), names.StreamLedger()},
 		"dead":     {names.Dead(3, "door", "no_user"), names.StreamDead()},
 	}
-	fill := strings.NewReplacer("{source}", "web", "{shard}", "3", "{stage}", "door", "{reason}", "no_user")
+	fill := strings.NewReplacer("{source}", "web", "{shard}", "3", "{sink}", "3", "{stage}", "door", "{reason}", "no_user")
 	got := map[string][2]string{}
 	for name, c := range d.Channels {
 		got[name] = [2]string{fill.Replace(c.Address), fill.Replace(c.Stream)}
@@ -157,6 +157,8 @@ func TestJSON(t *testing.T) {
 	check("checkpoint", frame.Checkpoint{})
 	check("totals", bus.Totals{})
 	check("record", bus.Record{})
+	check("proof", bus.Proof{})
+	check("range", bus.Range{})
 	check("intent", bus.Intent{})
 	check("exclusion", bus.Exclusion{})
 }

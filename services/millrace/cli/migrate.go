@@ -101,6 +101,7 @@ type appliedMigration struct {
 type streams struct {
 	Prefix      string `json:"prefix"`
 	Shards      int    `json:"shards"`
+	Sinks       int    `json:"sinks"`
 	Incarnation uint64 `json:"incarnation"`
 }
 
@@ -125,7 +126,7 @@ func (m *migration) show(ctx context.Context) error {
 		inst, err := m.installation(ctx)
 		switch {
 		case err == nil:
-			st.Streams = &streams{inst.Names.Prefix, inst.Shards, inst.Incarnation}
+			st.Streams = &streams{inst.Names.Prefix, inst.Shards, inst.Sinks, inst.Incarnation}
 		case errors.Is(err, bus.ErrNotProvisioned):
 			complete = false
 		default:
@@ -166,7 +167,7 @@ func (m *migration) print(st state) error {
 	}
 	switch {
 	case st.Streams != nil:
-		p.add("streams", fmt.Sprintf("%d shards, prefix %s, incarnation %d", st.Streams.Shards, st.Streams.Prefix, st.Streams.Incarnation))
+		p.add("streams", fmt.Sprintf("%d shards, sinks %d, prefix %s, incarnation %d", st.Streams.Shards, st.Streams.Sinks, st.Streams.Prefix, st.Streams.Incarnation))
 	case !m.tablesOnly:
 		p.add("streams", "missing")
 	}

@@ -25,6 +25,7 @@ type Config struct {
 	Dir     string
 	MaxDisk svc.Bytes // budget of everything in Dir; 0: see defaultBudget
 	Shards  int       // 0: bus.DefaultShards, or what exists
+	Sinks   int       // 0: bus.DefaultSinks, or what exists
 
 	IngestAddr           string
 	QueryAddr            string
@@ -60,6 +61,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.Dir, "dir", DefaultDir, "`directory` that holds everything; created if missing")
 	fs.Var(&c.MaxDisk, "max-disk", "most `bytes` that everything in --dir may take, such as 20GiB (0: 20GiB or half of what is free, whichever is less)")
 	fs.IntVar(&c.Shards, "shards", 0, "number of shards of a new installation; cannot be changed later (0: 4, or what exists)")
+	fs.IntVar(&c.Sinks, "sinks", 0, "number of sinks of a new installation: how many blocks go into ClickHouse at once, at most one a shard; cannot be changed later (0: 1, or what exists)")
 	fs.StringVar(&c.IngestAddr, "ingest-addr", ingester.DefaultAddr, "`address` that takes events")
 	fs.StringVar(&c.QueryAddr, "query-addr", "127.0.0.1:8090", "`address` that answers questions")
 	fs.StringVar(&c.AdminAddr, "admin-addr", "127.0.0.1:9090", "`address` for /livez, /readyz, /metrics and /debug/pprof of all services")
@@ -92,6 +94,8 @@ func (c *Config) Validate() error {
 		return errors.New("--dir: must not be empty")
 	case c.Shards < 0 || c.Shards > 256:
 		return fmt.Errorf("--shards %d: want 1 to 256", c.Shards)
+	case c.Sinks < 0 || c.Shards > 0 && c.Sinks > c.Shards:
+		return fmt.Errorf("--sinks %d: want 1 to as many as there are shards", c.Sinks)
 	case c.MaxDisk < 0:
 		return errors.New("--max-disk: must not be negative")
 	case c.DrainTimeout <= 0:

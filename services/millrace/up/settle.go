@@ -67,11 +67,12 @@ func behind(ctx context.Context, js jetstream.JetStream, names bus.Names) (frame
 		if err != nil {
 			return 0, fmt.Errorf("look up stream %s: %w", names.StreamRaw(shard), err)
 		}
-		rec, _, err := bus.LedgerLast(ctx, ledger, names, shard)
+		rec, _, err := bus.LedgerLast(ctx, ledger, names, inst.SinkOf(shard))
 		if err != nil {
 			return 0, err
 		}
-		frames += raw.CachedInfo().State.LastSeq - min(rec.Proven, raw.CachedInfo().State.LastSeq)
+		share, last := rec.Share(shard), raw.CachedInfo().State.LastSeq
+		frames += last - min(share.Proven, last)
 	}
 	return frames, nil
 }

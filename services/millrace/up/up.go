@@ -194,7 +194,7 @@ func provision(ctx context.Context, cfg *Config, conn bus.Config, d disk) (Budge
 	if err := bus.ForgetLeases(ctx, js, conn.Names()); err != nil {
 		return Budget{}, "", fmt.Errorf("forget the leases of the last run: %w", err)
 	}
-	inst, err = bus.Provision(ctx, js, conn.Names(), bus.Plan{Shards: shards, Sizes: budget.Streams, MaxIn: maxRequest})
+	inst, err = bus.Provision(ctx, js, conn.Names(), bus.Plan{Shards: shards, Sinks: cfg.Sinks, Sizes: budget.Streams, MaxIn: maxRequest})
 	if err != nil {
 		return Budget{}, "", err
 	}
