@@ -10,12 +10,12 @@ LDFLAGS  := -X github.com/millrace/millrace/libs/svc.version=$(VERSION)
 
 # Arguments of `make up`, parts of `make bench`, packages of `make test`.
 ARGS  ?=
-BENCH ?= nats,http,latency
+BENCH ?= all
 PKG   ?= work
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: up
 up: build ## build and run everything on this machine; make up ARGS="--demo"
@@ -37,8 +37,13 @@ test: engine ## run all tests with the race detector, shuffled; a skipped one is
 	@scripts/test $(PKG)
 
 .PHONY: bench
-bench: build ## measure the whole way on this machine; make bench BENCH=nats,latency
+bench: build ## measure the whole way on this machine; make bench BENCH=way-nats,latency, or growth
 	@go run ./libs/testkit/bench --parts $(BENCH) $(ARGS)
+
+.PHONY: bench-peers
+bench-peers: build ## measure Bento beside Millrace, in one run; builds it first, which takes minutes
+	@scripts/build-peers
+	@go run ./libs/testkit/bench --parts peers $(ARGS)
 
 .PHONY: soak
 soak: engine ## ten minutes in which small streams are turned over fifty times

@@ -1,14 +1,22 @@
 // Command bench measures Millrace as a whole and prints what the README
-// quotes: events a second and CPU-seconds per million events of the whole way
-// (door, NATS, enricher, indexer, ClickHouse with its merges), the latency of
-// the HTTP door, and the time from an acknowledgement to a visible row.
+// quotes: events a second, CPU-seconds per million events, memory, latency.
 //
-// It starts bin/millrace up as a process of its own in a temporary directory,
-// sends it generated events, and checks after each run that every one of them
-// arrived exactly once: a figure of a run that lost or doubled an event is not
-// printed. CPU is user and system time of `up` and its ClickHouse child from
-// /proc; the generator's own is left out.
+//	bench [--parts way-nats,latency] ...   measures; `make bench` calls it
+//	bench compare A.json B.json            two reports side by side
+//	bench plot REPORT.json                 the growth curves as SVG
 //
-//	make bench                       # everything, three runs, medians
-//	make bench BENCH=nats,latency    # parts
+// Every run is a fresh installation in a temporary directory: `millrace up`
+// (up.go), or every service, NATS and ClickHouse a process of its own
+// (split.go). Events are made before the clock starts (generate.go), go in
+// through a door (publish.go, post.go) and the clock stops when all of them
+// are rows (ask.go). CPU and memory are the kernel's counts of the processes
+// that are measured (usage.go), the merges that the rows caused included. The
+// generator shares the machine and is not counted.
+//
+// Invariant: a run's figures exist only if each of its events was found in
+// ClickHouse exactly once.
+//
+// A machine that others use is not the same at all times, so a fixed piece of
+// work is timed before and after each run (machine.go); runs on a machine that
+// was much faster or slower than usual are marked.
 package main

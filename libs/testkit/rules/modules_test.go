@@ -82,7 +82,11 @@ func goCommand(t *testing.T, dir string, args ...string) ([]byte, error) {
 	return out, err
 }
 
-// modules reads every go.mod of the repository.
+// peers holds the programs of others that make bench-peers builds and measures.
+// What they require is theirs: not our versions, and minutes to build.
+const peers = "libs/testkit/bench/peers"
+
+// modules reads every go.mod of the repository but those of peers.
 func modules(t *testing.T) []module {
 	t.Helper()
 	top := root(t)
@@ -94,6 +98,9 @@ func modules(t *testing.T) []module {
 		name := d.Name()
 		if d.IsDir() && p != top && (strings.HasPrefix(name, ".") || name == "node_modules" || name == "testdata") {
 			return fs.SkipDir // installed things, not ours
+		}
+		if d.IsDir() && p == filepath.Join(top, filepath.FromSlash(peers)) {
+			return fs.SkipDir
 		}
 		if name != "go.mod" {
 			return nil

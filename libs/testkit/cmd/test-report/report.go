@@ -126,6 +126,7 @@ func (r *report) pack(e event) {
 		return
 	}
 	delete(r.open, e.Package)
+	delete(r.perPackage, e.Package) // it may be tested again, built in another way
 	maps.DeleteFunc(r.output, func(k string, _ []string) bool { return strings.HasPrefix(k, e.Package+" ") })
 }
 
