@@ -146,7 +146,9 @@ func (b *batch) add(a *arrival) error {
 		p.first, p.life = a.seq, a.life
 	}
 	from := len(b.packed)
-	b.packed = append(b.packed, a.body...)
+	if a.totals.Rows > 0 {
+		b.packed = append(b.packed, a.body...)
+	}
 	p.frames = append(p.frames, held{seq: a.seq, rows: int(a.totals.Rows), from: from, to: len(b.packed)})
 	p.last, p.checkpoint = a.seq, a.checkpoint
 	p.totals = p.totals.Plus(a.totals)

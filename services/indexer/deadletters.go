@@ -15,12 +15,23 @@ import (
 
 func isContent(err error) bool { return eventdb.Classify(err) == eventdb.Content }
 
-// whyText is the part of ClickHouse's error that a person needs.
+// whyText is the part of ClickHouse's error that a person needs: so much of it
+// as takes maxWhy bytes in the ledger's JSON, where a character may take six.
 func whyText(err error) string {
 	text := strings.ToValidUTF8(strings.Join(strings.Fields(err.Error()), " "), "?")
-	for len(text) > maxWhy {
-		_, n := utf8.DecodeLastRuneInString(text)
-		text = text[:len(text)-n]
+	size := 0
+	for at, r := range text {
+		switch {
+		case r < ' ', strings.ContainsRune("<>&\u2028\u2029", r):
+			size += len(`\u003c`)
+		case r == '"', r == '\\':
+			size += 2
+		default:
+			size += utf8.RuneLen(r)
+		}
+		if size > maxWhy {
+			return text[:at]
+		}
 	}
 	return text
 }

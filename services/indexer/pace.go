@@ -20,8 +20,11 @@ type pace struct {
 // a row is visible after 75 ms in the middle, 110 ms if it fell in proportion.
 const busyRows = 100_000
 
+// full says whether the batch takes no more. Rows and columns bound the block;
+// frames and their packed bytes bound what it takes to hold it, which is more
+// than the block where frames have few rows or none.
 func (p pace) full(b *batch) bool {
-	return b.rows >= p.maxRows || b.bytes >= p.maxBytes
+	return b.rows >= p.maxRows || b.frames >= p.maxRows || b.bytes >= p.maxBytes || len(b.packed) >= p.maxBytes/2
 }
 
 // wait is how much longer the batch should collect.

@@ -2,6 +2,7 @@ package indexer
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -221,5 +222,94 @@ func TestInsertNeedsTheWritersRightsOnly(t *testing.T) {
 	}
 	if x.cfg.DB.Password == "" && !strings.Contains(x.cfg.DB.URL, localdb.WriterUser) {
 		t.Error("the test did not run as the writer")
+	}
+}
+
+// An owner that is paused, or killed, after its block is in and before its
+// proof is written leaves the block open: the next owner must read its frames
+// again, whatever the first one's trimmers do until it is fenced.
+func TestNothingIsTrimmedBeforeTheLedgerSaysThatItIsProven(t *testing.T) {
+	r := newRig(t, 2)
+	for range 5 {
+		r.feed(0, 5, plain)
+		r.feed(1, 5, plain)
+	}
+	s, c := r.twin(r.indexer(func(c *Config) { c.Keep = time.Nanosecond }))
+	b := s.newBatch()
+	for _, sh := range s.shards {
+		if err := sh.reread(t.Context(), b, 1, 5); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.commit(t.Context(), c, b); err != nil {
+		t.Fatal(err)
+	}
+	trim := func() {
+		t.Helper()
+		for _, sh := range s.shards {
+			if err := sh.trimOnce(t.Context(), sh.trimmable.Load(), true); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	first := func(shard int) uint64 {
+		t.Helper()
+		enriched, err := r.js.Stream(t.Context(), r.inst.Names.StreamEnriched(shard))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return enriched.CachedInfo().State.FirstSeq
+	}
+	trim()
+	if first(0) != 1 || first(1) != 1 {
+		t.Errorf("ENRICHED begins at %d and %d, and the ledger has proven nothing", first(0), first(1))
+	}
+	s, c = r.twin(r.indexer(func(c *Config) { c.Keep = time.Nanosecond }))
+	trim() // it has settled the block, and not said so yet
+	if first(0) != 1 || first(1) != 1 {
+		t.Errorf("ENRICHED begins at %d and %d before the next owner's proof", first(0), first(1))
+	}
+	if err := c.close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	trim()
+	if first(0) != 5 || first(1) != 5 {
+		t.Errorf("ENRICHED begins at %d and %d after the proof, want 5", first(0), first(1))
+	}
+	r.exact(0, 0)
+	r.exact(1, 0)
+}
+
+// While ClickHouse is away the batch in hand grows to its limits. Frames of few
+// rows or none, such as those of a storm of repeats, must reach one too.
+func TestABatchOfSmallFramesIsFull(t *testing.T) {
+	p := pace{minAge: time.Second, maxAge: time.Second, maxRows: 5000, maxBytes: 1 << 20}
+	row := frame.NewBlock(frame.RowSchema)
+	addRow(row, 0, 1, 0, "event")
+	native := row.AppendNative(nil)
+	for name, a := range map[string]arrival{
+		"without rows": {totals: bus.Totals{In: 1, Repeats: 1}, body: make([]byte, 700)},
+		"of one row":   {totals: bus.Totals{In: 1, Rows: 1}, size: len(native) - emptyNative, body: frame.Pack(nil, native)},
+	} {
+		b := newBatch([]int{0})
+		for a.seq = 1; !p.full(b); a.seq++ {
+			if err := b.add(&a); err != nil {
+				t.Fatal(err)
+			}
+			if b.frames > 2*p.maxRows || len(b.packed) > p.maxBytes {
+				t.Fatalf("%s: %d frames, %d packed bytes of %d rows, and not full", name, b.frames, len(b.packed), b.rows)
+			}
+		}
+		t.Logf("%s: %d frames, %d bytes packed, %d unpacked", name, b.frames, len(b.packed), b.bytes)
+	}
+}
+
+func TestTheWordsOfARefusalFitTheLedger(t *testing.T) {
+	for _, c := range []string{"plain words", `"quoted" \ and 'not'`, "<a>&</a>", "\x00\x01\x1f\x7f", "é ✓ 𝄞 \u2028\u2029", "\xff\xfe not text"} {
+		text := whyText(errors.New(strings.Repeat(c, maxWhy)))
+		quoted, err := json.Marshal(text)
+		if err != nil || len(quoted)-2 > maxWhy || len(quoted)-2 <= maxWhy-7 {
+			t.Errorf("%q takes %d bytes, want up to %d: %v", c, len(quoted)-2, maxWhy, err)
+		}
 	}
 }

@@ -10,7 +10,8 @@ import (
 )
 
 // What the client holds of frames that were sent and not yet taken: so many of
-// each shard, and so many bytes of all shards of a sink.
+// each shard. One pull brings so many bytes for all shards of a sink; the next
+// is asked for when half its frames are taken, so that two may be held.
 const (
 	pullFrames = 500
 	pullBytes  = 32 << 20

@@ -28,6 +28,7 @@ type shard struct {
 	stop    context.CancelCauseFunc
 
 	trimmable atomic.Pointer[trimPoint] // what the committer has proven last
+	recorded  atomic.Uint64             // what the ledger says is proven, in a record of ours
 	found     uint64                    // what was proven at takeover
 	deadTold  uint64                    // the trimmer's: what the bucket said of dead letters
 	deadAsked time.Time                 // and when

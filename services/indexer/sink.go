@@ -58,7 +58,13 @@ func (s *sink) newBatch() *batch { return newBatch(s.inst.ShardsOf(s.id)) }
 func (s *sink) Append(ctx context.Context, rec *bus.Record, expect uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	return bus.LedgerAppend(ctx, s.js, s.ledger, s.names, rec, expect)
+	if err := bus.LedgerAppend(ctx, s.js, s.ledger, s.names, rec, expect); err != nil {
+		return err
+	}
+	for lane, p := range rec.Shards {
+		s.shards[lane].recorded.Store(p.Proven)
+	}
+	return nil
 }
 
 // Newest implements journal on the LEDGER stream.

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ClickHouse/ch-go"
 	"github.com/prometheus/client_golang/prometheus"
@@ -175,17 +177,20 @@ func TestRowsThatAreThereAreNotSentAgainWithTheirToken(t *testing.T) {
 	}
 }
 
-// refusing is a table that refuses every row, each with words of its own.
+// refusing is a table that refuses every row, each with words of its own, and
+// with what a client has written in them.
 type refusing struct{ store }
 
 func (refusing) Probe(_ context.Context, b *frame.Block) error {
-	return &ch.Exception{Code: 469, Message: fmt.Sprint("constraint is violated by ", placesOf(b)[0], strings.Repeat(" x", maxWhy))}
+	return &ch.Exception{Code: 469, Message: fmt.Sprint("constraint is violated by ", placesOf(b)[0], strings.Repeat("<\x01", maxWhy))}
 }
 
+// A record that is too large is refused for ever, and its sink stands still.
 func TestTheRecordOfManyRefusalsIsStillAMessage(t *testing.T) {
+	const shards, far = 256, 1<<63 + 1
 	b := frame.NewBlock(frame.RowSchema)
 	for i := range maxExcluded {
-		addRow(b, 0, 1_000_000_000, uint32(i), "")
+		addRow(b, uint16(i%shards), far, math.MaxUint32-uint32(i), "")
 	}
 	view := frame.NewView(frame.RowSchema)
 	if err := view.Parse(b.AppendNative(nil)); err != nil {
@@ -197,7 +202,13 @@ func TestTheRecordOfManyRefusalsIsStillAMessage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	text, err := json.Marshal(bus.Record{Open: &p.intent})
+	rec := bus.Record{Incarnation: far, Open: &p.intent, Owner: strings.Repeat("o", 64), At: time.Now()}
+	counts := bus.Totals{In: far, Rows: far, Dead: far, Repeats: far}
+	for shard := range shards {
+		rec.Shards = append(rec.Shards, bus.Proof{Shard: shard, Proven: far, Totals: counts})
+		p.intent.Ranges = append(p.intent.Ranges, bus.Range{Shard: shard, First: far, Last: far, Totals: counts})
+	}
+	text, err := json.Marshal(rec)
 	if err != nil || len(p.intent.Excluded) != maxExcluded {
 		t.Fatalf("%d rows are excluded, %v", len(p.intent.Excluded), err)
 	}

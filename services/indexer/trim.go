@@ -70,8 +70,10 @@ func (s *shard) trim(ctx context.Context) error {
 func (s *shard) trimOnce(ctx context.Context, point *trimPoint, routine bool) error {
 	enriched := trimmer{js: s.sink.js, stream: s.sink.names.StreamEnriched(s.id), keep: s.sink.cfg.Keep, log: s.trimmed}
 	// What is proven and whose dead letters are out may go; of ENRICHED all but
-	// the last such frame, which carries the checkpoint.
-	proven := min(point.proven, s.deadOut(ctx, point))
+	// the last such frame, which carries the checkpoint. What is proven but not
+	// yet written down is still the open block: whoever takes over before that
+	// reads its frames again.
+	proven := min(point.proven, s.recorded.Load(), s.deadOut(ctx, point))
 	if proven == 0 {
 		return nil
 	}
