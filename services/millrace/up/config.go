@@ -24,7 +24,7 @@ const DefaultDir = "./millrace-data"
 type Config struct {
 	Dir     string
 	MaxDisk svc.Bytes // budget of everything in Dir; 0: see defaultBudget
-	Shards  int       // 0: bus.DefaultShards, or what exists
+	Shards  int       // 0: defaultShards, or what exists
 	Sinks   int       // 0: bus.DefaultSinks, or what exists
 
 	IngestAddr           string
@@ -60,7 +60,7 @@ type Config struct {
 func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.Dir, "dir", DefaultDir, "`directory` that holds everything; created if missing")
 	fs.Var(&c.MaxDisk, "max-disk", "most `bytes` that everything in --dir may take, such as 20GiB (0: 20GiB or half of what is free, whichever is less)")
-	fs.IntVar(&c.Shards, "shards", 0, "number of shards of a new installation; cannot be changed later (0: 4, or what exists)")
+	fs.IntVar(&c.Shards, "shards", 0, "number of shards of a new installation; cannot be changed later (0: the machine's cores, at most 4; or what exists)")
 	fs.IntVar(&c.Sinks, "sinks", 0, "number of sinks of a new installation: how many blocks go into ClickHouse at once, at most one a shard; cannot be changed later (0: 1, or what exists)")
 	fs.StringVar(&c.IngestAddr, "ingest-addr", ingester.DefaultAddr, "`address` that takes events")
 	fs.StringVar(&c.QueryAddr, "query-addr", "127.0.0.1:8090", "`address` that answers questions")

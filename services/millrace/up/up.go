@@ -173,7 +173,7 @@ func provision(ctx context.Context, cfg *Config, conn bus.Config, d disk) (Budge
 	case errors.Is(err, bus.ErrNotProvisioned):
 		existed = false
 		if shards == 0 {
-			shards = bus.DefaultShards
+			shards = defaultShards()
 		}
 	case err != nil:
 		return Budget{}, "", err
