@@ -72,10 +72,10 @@ func (c *Config) Defaults() {
 	or(&c.TrimEvery, 30*time.Second)
 	or(&c.LeaseTTL, 6*time.Second)
 	if c.MaxRows == 0 {
-		c.MaxRows = 150_000
+		c.MaxRows = 100_000
 	}
 	if c.MaxBytes == 0 {
-		c.MaxBytes = 96 << 20
+		c.MaxBytes = 64 << 20
 	}
 }
 
