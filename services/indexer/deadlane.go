@@ -31,7 +31,7 @@ type deadLane struct {
 const (
 	deadBatch  = 1000
 	deadBytes  = 16 << 20 // of a batch, beyond its first letter
-	deadLinger = 200 * time.Millisecond
+	deadLinger = 50 * time.Millisecond
 )
 
 // run works until ctx is done. Any number of indexers share the consumer.

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,7 +43,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ready": ready, "taken": taken,
+			"ready": ready, "taken": taken, "letters": letters,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -57,6 +58,18 @@ func within(ts *testscript.TestScript, what string, ok func() bool) {
 			ts.Fatalf("not within %s: %s", patience, what)
 		}
 	}
+}
+
+// letters waits until the table of dead letters has so many: they come a moment
+// after the rows of their request, and no receipt waits for them.
+func letters(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: letters number")
+	}
+	within(ts, args[0]+" dead letters in the table", func() bool {
+		ts.Check(ts.Exec("millrace", "query", "SELECT count() FROM dead_letters"))
+		return strings.TrimSpace(ts.ReadFile("stdout")) == args[0]
+	})
 }
 
 // ready waits for a ready file and makes its fields variables: $INGEST, $QUERY
