@@ -1,6 +1,7 @@
 package indexer
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -201,7 +202,7 @@ func (j *joiner) join(b *batch) (*frame.Block, error) {
 			if h.rows == 0 {
 				continue
 			}
-			if err := j.append(b.packed[h.from:h.to], h.rows); err != nil {
+			if err := j.append(b.packed[h.from:h.to], b.parts[lane].shard, h); err != nil {
 				return nil, &damaged{lane: lane, seq: h.seq, err: err}
 			}
 		}
@@ -209,7 +210,7 @@ func (j *joiner) join(b *batch) (*frame.Block, error) {
 	return j.rows, nil
 }
 
-func (j *joiner) append(body []byte, want int) error {
+func (j *joiner) append(body []byte, shard int, h held) error {
 	native, err := frame.Unpack(j.native, body)
 	if err != nil {
 		return err
@@ -219,8 +220,22 @@ func (j *joiner) append(body []byte, want int) error {
 	if err != nil {
 		return err
 	}
-	if rows != want {
-		return fmt.Errorf("%w: %d rows, its verdict says %d", frame.ErrDamaged, rows, want)
+	if rows != h.rows {
+		return fmt.Errorf("%w: %d rows, its verdict says %d", frame.ErrDamaged, rows, h.rows)
+	}
+	return j.inPlace(rows, uint16(shard), h.seq)
+}
+
+// inPlace checks that the rows joined last say where they are from: what is
+// proven is counted by that, and rows of another place would never be found.
+func (j *joiner) inPlace(rows int, shard uint16, seq uint64) error {
+	_, shards := j.rows.Column(frame.ColShard)
+	_, seqs := j.rows.Column(frame.ColSeq)
+	shardOf, seqOf := shards[0][len(shards[0])-2*rows:], seqs[0][len(seqs[0])-8*rows:]
+	for i := range rows {
+		if s, n := binary.LittleEndian.Uint16(shardOf[2*i:]), binary.LittleEndian.Uint64(seqOf[8*i:]); s != shard || n != seq {
+			return fmt.Errorf("%w: row %d says that it is of shard %d, frame %d", frame.ErrDamaged, i, s, n)
+		}
 	}
 	return nil
 }

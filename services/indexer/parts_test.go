@@ -139,6 +139,11 @@ func TestADamagedOrNewerFrameIsNeverSkipped(t *testing.T) {
 	row := frame.NewBlock(frame.RowSchema)
 	addRow(row, 7, 1, 0, "")
 	one := frame.Pack(nil, row.AppendNative(nil))
+	from := func(shard, seq int) []byte {
+		other := frame.NewBlock(frame.RowSchema)
+		addRow(other, uint16(shard), uint64(seq), 0, "")
+		return frame.Pack(nil, other.AppendNative(nil))
+	}
 	take := func(seq uint64, h map[string][]string, body []byte) error {
 		a, err := inspect(seq, h, body)
 		if err != nil {
@@ -163,6 +168,8 @@ func TestADamagedOrNewerFrameIsNeverSkipped(t *testing.T) {
 		"a body that is no block":          {header("1", `{"in":1,"rows":1}`), frame.Pack(nil, []byte("no block")), frame.ErrDamaged},
 		"a body that is cut short":         {header("1", `{"in":1,"rows":1}`), one[:len(one)-1], frame.ErrDamaged},
 		"a body of fewer rows":             {header("1", `{"in":2,"rows":2}`), one, frame.ErrDamaged},
+		"a row of another shard":           {header("1", `{"in":1,"rows":1}`), from(6, 1), frame.ErrDamaged},
+		"a row of another frame":           {header("1", `{"in":1,"rows":1}`), from(7, 2), frame.ErrDamaged},
 		"a codec that is no number at all": {header("x", `{"in":0}`), nil, frame.ErrDamaged},
 	} {
 		b.reset()
