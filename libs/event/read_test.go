@@ -80,7 +80,7 @@ func TestReadTakesAnEventOfExactlyTheLimit(t *testing.T) {
 	limits.MaxEvent = 200
 	fits := `{"event":"e","userId":"u","properties":{"x":"`
 	fits += strings.Repeat("x", limits.MaxEvent-len(fits)-3) + `"}}`
-	over := strings.Replace(fits, "xx", "xxx", 1)
+	over := strings.TrimSuffix(fits, `"}}`) + `x"}}`
 	var got []string
 	_, err := NewReader(limits).Read([]byte("["+fits+","+over+","+fits+"]"), false, func(_ int, _ []byte, _ *Event, r *Refusal) error {
 		if r == nil {
