@@ -1,9 +1,6 @@
 package event
 
-import (
-	"bytes"
-	"fmt"
-)
+import "fmt"
 
 // Reader cuts request bodies into events and scans them in the same pass. It
 // does what [Splitter.Split] and [Scanner.Scan] of each piece do, and says the
@@ -38,10 +35,7 @@ func (r *Reader) Read(body []byte, ndjson bool, fn func(index int, raw []byte, e
 	}
 	r.fn = fn
 	if !ndjson {
-		first := skipSpace(body, 0)
-		if bytes.HasPrefix(body, []byte(byteOrderMark)) {
-			first = skipSpace(body, len(byteOrderMark))
-		}
+		_, first := begin(body)
 		if first < len(body) && body[first] == '[' {
 			return r.array(body, first)
 		}
@@ -62,47 +56,30 @@ func (r *Reader) scanPiece(index int, raw []byte, refusal *Refusal) error {
 
 // array reads the array at body[i].
 func (r *Reader) array(body []byte, i int) (n int, err error) {
-	w := &r.splitter.walker
-	i = skipSpace(body, i+1)
-	if i < len(body) && body[i] == ']' {
-		i++
-	} else {
-		for {
-			start := i
-			end, refusal := r.scanWithin(body, start)
-			if i = end; i < 0 {
-				if i = w.value(body, start, 0); i < 0 {
-					return 0, r.splitter.broken(body)
-				}
-				if refusal = r.splitter.judge(body[start:i]); refusal == nil {
-					refusal = r.scan(body[start:i])
-				}
+	var stopped error // by fn
+	err = r.splitter.elements(body, i, func(start int) (int, error) {
+		end, refusal := r.scanWithin(body, start)
+		if end < 0 {
+			if end = r.splitter.walker.value(body, start, 0); end < 0 {
+				return -1, r.splitter.broken(body)
 			}
-			if n == r.splitter.limits.MaxEvents {
-				return 0, ErrTooManyEvents
+			if refusal = r.splitter.judge(body[start:end]); refusal == nil {
+				refusal = r.scan(body[start:end])
 			}
-			if err := r.fn(n, body[start:i:i], &r.event, refusal); err != nil {
-				return n, err
-			}
-			n++
-			i = skipSpace(body, i)
-			if i < len(body) && body[i] == ',' {
-				i = skipSpace(body, i+1)
-				continue
-			}
-			if i < len(body) && body[i] == ']' {
-				i++
-				break
-			}
-			w.unexpected(body, i, "',' or ']'")
-			return 0, r.splitter.broken(body)
 		}
+		if n == r.splitter.limits.MaxEvents {
+			return -1, ErrTooManyEvents
+		}
+		if stopped = r.fn(n, body[start:end:end], &r.event, refusal); stopped != nil {
+			return -1, stopped
+		}
+		n++
+		return end, nil
+	})
+	if err != nil && stopped == nil {
+		return 0, err
 	}
-	if i = skipSpace(body, i); i < len(body) {
-		w.unexpected(body, i, "the end")
-		return 0, r.splitter.broken(body)
-	}
-	return n, nil
+	return n, err
 }
 
 // scanWithin reads the event at body[i] and returns its end; -1 if there is no

@@ -66,15 +66,19 @@ func (s *Splitter) judge(raw []byte) *Refusal {
 	return nil
 }
 
+// begin is where body begins after a byte order mark, and its first value.
+func begin(body []byte) (start, first int) {
+	if bytes.HasPrefix(body, []byte(byteOrderMark)) {
+		start = len(byteOrderMark)
+	}
+	return start, skipSpace(body, start)
+}
+
 const byteOrderMark = "\xEF\xBB\xBF"
 
 // cut finds the events of body.
 func (s *Splitter) cut(body []byte, ndjson bool) error {
-	start := 0
-	if bytes.HasPrefix(body, []byte(byteOrderMark)) {
-		start = len(byteOrderMark)
-	}
-	first := skipSpace(body, start)
+	start, first := begin(body)
 	if first == len(body) {
 		return &SyntaxError{Offset: first, Line: 1, Msg: "an empty body"}
 	}
@@ -118,17 +122,26 @@ func (s *Splitter) lines(body []byte, i int) error {
 
 // array takes the elements of the array at body[i] as events.
 func (s *Splitter) array(body []byte, i int) error {
+	return s.elements(body, i, func(start int) (int, error) {
+		end := s.walker.value(body, start, 0)
+		if end < 0 {
+			return -1, s.broken(body)
+		}
+		return end, s.add(start, end)
+	})
+}
+
+// elements walks the array at body[i]. element reads the one that starts at an
+// index and returns the index after it; its error ends the walk.
+func (s *Splitter) elements(body []byte, i int, element func(start int) (end int, err error)) error {
 	w := &s.walker
 	i = skipSpace(body, i+1)
 	if i < len(body) && body[i] == ']' {
 		i++
 	} else {
 		for {
-			start := i
-			if i = w.value(body, i, 0); i < 0 {
-				return s.broken(body)
-			}
-			if err := s.add(start, i); err != nil {
+			var err error
+			if i, err = element(i); err != nil {
 				return err
 			}
 			i = skipSpace(body, i)

@@ -23,8 +23,8 @@ const (
 // trimmer empties IN: what the consumer that all ingesters share has
 // acknowledged, in one purge a second. A work queue would remove each message
 // by itself, as soon as it is acknowledged, and rewrite a block of its file
-// whenever half of it is gone: a seventh of the CPU of this process and NATS
-// together (`make bench BENCH=way-nats`).
+// whenever half of it is gone: 7 % of the CPU of `up` at full speed, by its
+// profile (`make bench BENCH=way-nats ARGS="--profile DIR"`).
 type trimmer struct {
 	d       *door
 	js      jetstream.JetStream
