@@ -10,6 +10,7 @@ import (
 
 	"github.com/millrace/millrace/libs/eventdb"
 	"github.com/millrace/millrace/libs/localdb"
+	"github.com/millrace/millrace/libs/testkit/proxy"
 )
 
 // ClickHouse is a real ClickHouse of one test, with Millrace's tables.
@@ -57,15 +58,21 @@ func (c *ClickHouse) Password(user string) string {
 	}[user]
 }
 
-// Config is how one of the three users reaches it.
-func (c *ClickHouse) Config(user string) eventdb.Config {
-	return eventdb.Config{URL: c.Addrs().URL(user, c.Password(user))}
+// Config is how one of the three users reaches it, through a proxy of the
+// native port if one is given.
+func (c *ClickHouse) Config(user string, through ...*proxy.Proxy) eventdb.Config {
+	addrs := c.Addrs()
+	if len(through) > 0 {
+		addrs.Native = through[0].Addr()
+	}
+	return eventdb.Config{URL: addrs.URL(user, c.Password(user))}
 }
 
-// Open connects as a user; the connection ends with the test.
-func (c *ClickHouse) Open(user string) driver.Conn {
+// Open connects as a user, through a proxy of the native port if one is given;
+// the connection ends with the test.
+func (c *ClickHouse) Open(user string, through ...*proxy.Proxy) driver.Conn {
 	c.t.Helper()
-	conn, err := eventdb.Open(c.Config(user))
+	conn, err := eventdb.Open(c.Config(user, through...))
 	if err != nil {
 		c.t.Fatal(err)
 	}

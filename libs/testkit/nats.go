@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/testkit/proxy"
 )
 
 // NATS is a JetStream server of one test.
@@ -62,10 +63,14 @@ func (n *NATS) Stop() {
 	n.Server.WaitForShutdown()
 }
 
-// Connect opens a connection as the services do; it ends with the test.
-func (n *NATS) Connect() jetstream.JetStream {
+// Connect opens a connection as the services do, through a proxy if one is
+// given; it ends with the test.
+func (n *NATS) Connect(through ...*proxy.Proxy) jetstream.JetStream {
 	n.t.Helper()
 	cfg := bus.Config{URL: n.URL}
+	if len(through) > 0 {
+		cfg.URL = "nats://" + through[0].Addr()
+	}
 	nc, js, err := cfg.Connect("testkit", slog.New(slog.DiscardHandler))
 	if err != nil {
 		n.t.Fatalf("connect: %v", err)
