@@ -1,0 +1,3 @@
+module github.com/millrace/millrace/libs/failpoint
+
+go 1.26.0
