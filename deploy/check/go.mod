@@ -60,6 +60,7 @@ require (
 	github.com/go-viper/mapstructure/v2 v2.4.0 // indirect
 	github.com/mattn/go-shellwords v1.0.12 // indirect
 	github.com/millrace/millrace/libs/bus v0.0.0
+	github.com/millrace/millrace/libs/failpoint v0.0.0 // indirect
 	github.com/millrace/millrace/libs/localdb v0.0.0
 	github.com/millrace/millrace/libs/testkit v0.0.0
 	github.com/opencontainers/go-digest v1.0.0 // indirect
@@ -81,3 +82,5 @@ replace (
 	github.com/millrace/millrace/libs/testkit => ../../libs/testkit
 	github.com/millrace/millrace/schemas => ../../schemas
 )
+
+replace github.com/millrace/millrace/libs/failpoint => ../../libs/failpoint

@@ -6,7 +6,11 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"maps"
+	"math/rand/v2"
 	"os"
+	"regexp"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -64,12 +68,12 @@ func (c *Config) Validate() error {
 // operators. It returns before the first connection succeeds.
 func (c *Config) Connect(name string, log *slog.Logger) (*nats.Conn, jetstream.JetStream, error) {
 	host, _ := os.Hostname()
+	var errs rareErrors
 	opts := []nats.Option{
 		nats.Name(name + "@" + host),
 		nats.MaxReconnects(-1),
 		nats.RetryOnFailedConnect(true),
-		nats.ReconnectWait(100 * time.Millisecond),
-		nats.ReconnectJitter(100*time.Millisecond, time.Second),
+		nats.CustomReconnectDelay(reconnectDelay),
 		nats.PingInterval(5 * time.Second),
 		nats.MaxPingsOutstanding(2),
 		// A publish while disconnected must fail and be retried knowingly, not
@@ -89,7 +93,9 @@ func (c *Config) Connect(name string, log *slog.Logger) (*nats.Conn, jetstream.J
 			if sub != nil {
 				subject = sub.Subject
 			}
-			log.Warn("nats reported an error", "subject", subject, "err", err)
+			if errs.due(subject + err.Error()) {
+				log.Warn("nats reported an error", "subject", subject, "err", err)
+			}
 		}),
 	}
 	if c.Creds != "" {
@@ -114,6 +120,46 @@ func (c *Config) Connect(name string, log *slog.Logger) (*nats.Conn, jetstream.J
 		return nil, nil, fmt.Errorf("open JetStream: %w", err)
 	}
 	return nc, js, nil
+}
+
+// reconnectDelay is how long to wait before all servers are tried once more: 50
+// ms at first, so that a restart is not noticed, and a second at last, half of
+// it by chance, because everybody lost the same server.
+func reconnectDelay(attempts int) time.Duration {
+	delay := min(50*time.Millisecond<<min(max(attempts, 1)-1, 10), time.Second)
+	return delay/2 + rand.N(delay/2) //nolint:gosec // no secret
+}
+
+// rareErrors lets errors of one kind through once a minute, and a hundred kinds
+// altogether: a right that is missing, say, is reported with every message.
+type rareErrors struct {
+	mu   sync.Mutex // guards last
+	last map[string]time.Time
+}
+
+// maxRareErrors bounds the kinds of a minute.
+const maxRareErrors = 100
+
+// numbers are what errors of one kind differ in: the subject of an
+// acknowledgement names sequences and times.
+var numbers = regexp.MustCompile(`[0-9]+`)
+
+func (r *rareErrors) due(text string) bool {
+	kind := numbers.ReplaceAllString(text, "0")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if at, ok := r.last[kind]; ok && time.Since(at) < time.Minute {
+		return false
+	}
+	maps.DeleteFunc(r.last, func(_ string, at time.Time) bool { return time.Since(at) >= time.Minute })
+	if len(r.last) >= maxRareErrors {
+		return false
+	}
+	if r.last == nil {
+		r.last = map[string]time.Time{}
+	}
+	r.last[kind] = time.Now()
+	return true
 }
 
 // Purge removes the messages of a stream below seq, as the shard's indexer may

@@ -17,6 +17,7 @@ require (
 
 require (
 	github.com/klauspost/compress v1.20.3 // indirect
+	github.com/millrace/millrace/libs/failpoint v0.0.0
 	github.com/nats-io/nats-server/v2 v2.15.2
 	github.com/nats-io/nkeys v0.4.16 // indirect
 	github.com/nats-io/nuid v1.0.1 // indirect
@@ -25,3 +26,5 @@ require (
 )
 
 replace github.com/millrace/millrace/schemas => ../../schemas
+
+replace github.com/millrace/millrace/libs/failpoint => ../../libs/failpoint

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/millrace/millrace/libs/failpoint"
 )
 
 // Causes of the end of a shard's context, for context.Cause.
@@ -45,6 +47,30 @@ type LeaseConfig struct {
 	// Renew is the time between two signs of life, below half of TTL; 0: 2 s.
 	Renew time.Duration
 	Log   *slog.Logger
+	// Happened, if set, is called with each of [LeaseEvents], for counting. It
+	// must not block.
+	Happened func(event string)
+	// Theirs, if set, is called when another instance gives a sign of life for
+	// a shard that own does not work on, often. It must not block. It is not
+	// called between the begin of an own and its return.
+	Theirs func(shard int)
+}
+
+// What happens to leases: taken over, given to an instance that has fewer, lost
+// to another that took it, expired because it could not be renewed, failed
+// because own returned early; and unanswered, when NATS does not answer.
+const (
+	LeaseTaken      = "taken"
+	LeaseGiven      = "given"
+	LeaseLost       = "lost"
+	LeaseExpired    = "expired"
+	LeaseFailed     = "failed"
+	LeaseUnanswered = "unanswered"
+)
+
+// LeaseEvents is the closed set of a metric's label.
+func LeaseEvents() []string {
+	return []string{LeaseTaken, LeaseGiven, LeaseLost, LeaseExpired, LeaseFailed, LeaseUnanswered}
 }
 
 var leaseName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
@@ -55,6 +81,12 @@ func (c *LeaseConfig) validate() error {
 	}
 	if c.TTL == 0 {
 		c.TTL = 6 * time.Second
+	}
+	if c.Happened == nil {
+		c.Happened = func(string) {}
+	}
+	if c.Theirs == nil {
+		c.Theirs = func(int) {}
 	}
 	if c.Renew == 0 {
 		c.Renew = min(2*time.Second, c.TTL/3)
@@ -84,10 +116,12 @@ func (c *LeaseConfig) validate() error {
 // lease only keeps two from doing the same work for long. No clocks are
 // compared: a holder is dead when its key has not changed for TTL on the
 // observer's own clock, and a holder stops by itself TTL after it sent its
-// last successful renewal, which is earlier.
+// last successful renewal, which is earlier. A clock that is set begins all
+// waiting anew: it neither kills who is alive nor stops the renewals.
 type Leases struct {
-	cfg  LeaseConfig
-	held atomic.Pointer[[]int]
+	cfg     LeaseConfig
+	held    atomic.Pointer[[]int]
+	trouble atomic.Pointer[error]
 }
 
 // NewLeases checks cfg and fills its defaults. It does not talk to NATS.
@@ -105,6 +139,15 @@ func (l *Leases) Instance() string { return l.cfg.Instance }
 func (l *Leases) Held() []int {
 	if held := l.held.Load(); held != nil {
 		return slices.Clone(*held)
+	}
+	return nil
+}
+
+// Trouble is why leases cannot be kept, nil while they are: NATS does not
+// answer, which shows here sooner than the connection knows it.
+func (l *Leases) Trouble() error {
+	if err := l.trouble.Load(); err != nil {
+		return *err
 	}
 	return nil
 }
@@ -166,6 +209,7 @@ type leaseRun struct {
 	ended  chan ending
 
 	nextRenewal time.Time
+	looked      time.Time // at the clock
 	// troubled since NATS did not answer; nothing is taken or given then.
 	troubled bool
 }
@@ -188,6 +232,10 @@ type hold struct {
 type fault struct {
 	count int
 	until time.Time
+	// text is what was logged last, and quiet for how long it is not again.
+	text   string
+	logged time.Time
+	quiet  time.Duration
 }
 
 // ending is the return of own.
@@ -212,14 +260,15 @@ func (r *leaseRun) loop(ctx context.Context, sightings <-chan sighting) {
 			r.finish(e)
 		case <-timer.C:
 		}
-		if !time.Now().Before(r.nextRenewal) {
+		r.clock()
+		if !failpoint.Now().Before(r.nextRenewal) {
 			r.renewAll(true)
 		}
 		if r.view.complete && !r.troubled {
 			r.balance()
 		}
 		r.publishHeld()
-		timer.Reset(time.Until(r.wakeAt()))
+		timer.Reset(failpoint.Left(r.wakeAt(), r.cfg.Renew))
 	}
 }
 
@@ -243,6 +292,7 @@ func (r *leaseRun) leave(sightings <-chan sighting) {
 		case s := <-sightings:
 			r.see(s)
 		case <-ticker.C:
+			r.clock()
 			r.renewAll(false)
 		}
 	}
@@ -251,7 +301,7 @@ func (r *leaseRun) leave(sightings <-chan sighting) {
 // wakeAt is when something is due although nothing is heard: a renewal, the
 // death of a silent holder or member, the end of a fault.
 func (r *leaseRun) wakeAt() time.Time {
-	now, at := time.Now(), r.nextRenewal
+	now, at := failpoint.Now(), r.nextRenewal
 	sooner := func(t time.Time) {
 		if t.After(now) && t.Before(at) {
 			at = t

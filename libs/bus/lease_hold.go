@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/millrace/millrace/libs/failpoint"
 )
 
 const (
@@ -22,6 +25,14 @@ const (
 	// A holder that was told to stop renews for so many TTLs and no longer: an
 	// own that never returns must not keep the shard from everybody.
 	drainTTLs = 10
+
+	// A loop that did not get round for so many TTLs was stopped, or the clock was
+	// set; what it waits for from NATS takes less.
+	pausedTTLs = 3
+
+	// faultQuiet is the longest time between two log lines of a shard that goes
+	// on failing: they become rarer, as its retries do.
+	faultQuiet = 5 * time.Minute
 )
 
 func (r *leaseRun) memberKey(instance string) string { return r.cfg.Service + ".member." + instance }
@@ -40,7 +51,7 @@ func (r *leaseRun) request(do func(context.Context) error) error {
 // balance compares what this instance works on with its share, and takes or
 // gives the difference.
 func (r *leaseRun) balance() {
-	now := time.Now()
+	now := failpoint.Now()
 	working := 0
 	for _, h := range r.holds {
 		if h.ctx.Err() == nil {
@@ -53,6 +64,7 @@ func (r *leaseRun) balance() {
 	for shard := r.cfg.Shards - 1; shard >= 0 && working > share; shard-- {
 		if h := r.holds[shard]; h != nil && h.ctx.Err() == nil {
 			r.cfg.Log.Info("shard is given away", "shard", shard, "members", len(members))
+			r.cfg.Happened(LeaseGiven)
 			h.cancel(ErrLeaseGiven)
 			working--
 		}
@@ -79,6 +91,31 @@ func (r *leaseRun) balance() {
 	}
 }
 
+// clock begins all waiting anew after the clock was set. Back, what is due would
+// stay so until the clock has caught up: no renewal, and the dead alive.
+// Forward, or after the process was stopped, all others would be silent for long
+// at once: what could not be heard is no sign of death.
+func (r *leaseRun) clock() {
+	now, before := failpoint.Now(), r.looked
+	r.looked = now
+	if before.IsZero() || !now.Before(before) && now.Sub(before) <= pausedTTLs*r.cfg.TTL {
+		return
+	}
+	r.nextRenewal = now
+	r.view.restartClocks(now)
+	for _, f := range r.faults {
+		f.until, f.logged = now, now
+	}
+	for _, h := range r.holds {
+		if now.Before(h.began) {
+			h.began = now
+		}
+		if !h.toldAt.IsZero() {
+			h.toldAt = now
+		}
+	}
+}
+
 func (r *leaseRun) faulty(shard int, now time.Time) bool {
 	f := r.faults[shard]
 	return f != nil && now.Before(f.until)
@@ -87,7 +124,7 @@ func (r *leaseRun) faulty(shard int, now time.Time) bool {
 // take makes the shard's key this instance's, if it still is as it was seen,
 // and starts own.
 func (r *leaseRun) take(shard int, seen lastSeen) bool {
-	asked := time.Now()
+	asked := failpoint.Now()
 	var revision uint64
 	err := r.request(func(ctx context.Context) (err error) {
 		if seen.holder == "" {
@@ -118,8 +155,12 @@ func (r *leaseRun) take(shard int, seen lastSeen) bool {
 func (r *leaseRun) start(shard int, revision uint64, asked time.Time) {
 	h := &hold{revision: revision, began: asked}
 	h.ctx, h.cancel = context.WithCancelCause(r.base)
-	h.expiry = time.AfterFunc(time.Until(asked.Add(r.cfg.TTL)), func() { h.cancel(ErrLeaseExpired) })
+	h.expiry = time.AfterFunc(failpoint.Left(asked.Add(r.cfg.TTL), r.cfg.TTL), func() {
+		r.cfg.Happened(LeaseExpired)
+		h.cancel(ErrLeaseExpired)
+	})
 	r.holds[shard] = h
+	r.cfg.Happened(LeaseTaken)
 	// Ended by h.cancel, or by own itself.
 	go func() { r.ended <- ending{shard: shard, err: r.own(h.ctx, shard)} }()
 }
@@ -135,7 +176,7 @@ func (r *leaseRun) finish(e ending) {
 		if e.err == nil {
 			e.err = errors.New("returned without being told to stop")
 		}
-		r.fail(e, time.Since(h.began))
+		r.fail(e, failpoint.Since(h.began))
 	} else {
 		delete(r.faults, e.shard)
 		if e.err != nil && !errors.Is(e.err, context.Canceled) {
@@ -153,10 +194,16 @@ func (r *leaseRun) fail(e ending, after time.Duration) {
 		f = &fault{}
 		r.faults[e.shard] = f
 	}
-	delay := min(faultFirst<<min(f.count, 10), faultLast)
+	delay := min(faultFirst<<min(f.count, 10), faultLast*4/5)
 	f.count++
-	f.until = time.Now().Add(delay)
-	r.cfg.Log.Error("shard failed, taking it again later", "shard", e.shard, "err", e.err, "delay", delay.String())
+	// Several shards and processes mostly fail for one reason at one time.
+	delay += rand.N(delay / 4) //nolint:gosec // no secret
+	r.cfg.Happened(LeaseFailed)
+	f.until = failpoint.Now().Add(delay)
+	if text := e.err.Error(); text != f.text || failpoint.Since(f.logged) >= f.quiet {
+		f.text, f.logged, f.quiet = text, failpoint.Now(), min(max(2*f.quiet, time.Second), faultQuiet)
+		r.cfg.Log.Error("shard failed, taking it again later", "shard", e.shard, "err", e.err, "delay", delay.String(), "times", f.count)
+	}
 }
 
 // release deletes the shard's key if it still is this instance's. If NATS is
@@ -171,7 +218,7 @@ func (r *leaseRun) release(shard int, revision uint64) {
 		})
 		switch {
 		case err == nil:
-			r.view.shards[shard] = lastSeen{revision: revision, at: time.Now(), round: r.view.round}
+			r.view.shards[shard] = lastSeen{revision: revision, at: failpoint.Now(), round: r.view.round}
 			return
 		case !overtaken(err):
 			r.trouble(fmt.Errorf("release shard %d: %w", shard, err))
@@ -191,7 +238,7 @@ func (r *leaseRun) release(shard int, revision uint64) {
 func (r *leaseRun) renewAll(member bool) {
 	// If NATS is away there is no point in asking less often than the answer
 	// takes; a bit sooner than usual, so that its return is noticed.
-	r.nextRenewal = time.Now().Add(r.cfg.Renew / 2)
+	r.nextRenewal = failpoint.Now().Add(r.cfg.Renew / 2)
 	for shard, h := range r.holds {
 		if h.lost || r.overdue(shard, h) {
 			continue
@@ -210,11 +257,12 @@ func (r *leaseRun) renewAll(member bool) {
 			return
 		}
 	}
-	r.nextRenewal = time.Now().Add(r.cfg.Renew)
+	r.nextRenewal = failpoint.Now().Add(r.cfg.Renew)
 	if r.troubled {
 		r.troubled = false
+		r.leases.trouble.Store(nil)
 		// What could not be heard is no sign of death.
-		r.view.restartClocks(time.Now())
+		r.view.restartClocks(failpoint.Now())
 		r.cfg.Log.Info("leases are kept again")
 	}
 }
@@ -224,7 +272,7 @@ func (r *leaseRun) renewAll(member bool) {
 // returns an error only if NATS gave no answer.
 func (r *leaseRun) renew(shard int, h *hold) error {
 	for range 2 {
-		asked := time.Now()
+		asked := failpoint.Now()
 		var revision uint64
 		err := r.request(func(ctx context.Context) (err error) {
 			revision, err = r.cfg.KV.Update(ctx, r.shardKey(shard), []byte(r.cfg.Instance), h.revision)
@@ -235,7 +283,7 @@ func (r *leaseRun) renew(shard int, h *hold) error {
 			h.revision = revision
 			r.view.shards[shard] = lastSeen{holder: r.cfg.Instance, revision: revision, at: asked, round: r.view.round}
 			if h.ctx.Err() == nil {
-				h.expiry.Reset(time.Until(asked.Add(r.cfg.TTL)))
+				h.expiry.Reset(failpoint.Left(asked.Add(r.cfg.TTL), r.cfg.TTL))
 			}
 			return nil
 		case !overtaken(err):
@@ -258,9 +306,9 @@ func (r *leaseRun) overdue(shard int, h *hold) bool {
 	case h.ctx.Err() == nil:
 		return false
 	case h.toldAt.IsZero():
-		h.toldAt = time.Now()
+		h.toldAt = failpoint.Now()
 		return false
-	case time.Since(h.toldAt) < drainTTLs*r.cfg.TTL:
+	case failpoint.Since(h.toldAt) < drainTTLs*r.cfg.TTL:
 		return false
 	}
 	r.cfg.Log.Error("shard has not ended although told to; its lease is left to expire", "shard", shard)
@@ -270,11 +318,16 @@ func (r *leaseRun) overdue(shard int, h *hold) bool {
 
 // see takes in what the watcher heard.
 func (r *leaseRun) see(s sighting) {
-	shard, isShard := r.view.see(s, time.Now(), r.cfg.Service)
+	shard, isShard := r.view.see(s, failpoint.Now(), r.cfg.Service)
 	if !isShard {
 		return
 	}
-	if h := r.holds[shard]; h != nil && !h.lost && s.revision > h.revision && r.view.shards[shard].holder != r.cfg.Instance {
+	holder := r.view.shards[shard].holder
+	switch h := r.holds[shard]; {
+	case holder == r.cfg.Instance:
+	case h == nil && holder != "":
+		r.cfg.Theirs(shard)
+	case h != nil && !h.lost && s.revision > h.revision:
 		r.lose(shard, h)
 	}
 }
@@ -282,6 +335,7 @@ func (r *leaseRun) see(s sighting) {
 func (r *leaseRun) lose(shard int, h *hold) {
 	r.cfg.Log.Warn("shard is lost to another instance", "shard", shard, "instance", r.view.shards[shard].holder)
 	h.lost = true
+	r.cfg.Happened(LeaseLost)
 	h.cancel(ErrLeaseLost)
 }
 
@@ -295,12 +349,12 @@ func (r *leaseRun) look(shard int) bool {
 	switch {
 	case errors.Is(err, jetstream.ErrKeyNotFound):
 		seen := r.view.shards[shard]
-		r.view.shards[shard] = lastSeen{revision: seen.revision, at: time.Now(), round: r.view.round}
+		r.view.shards[shard] = lastSeen{revision: seen.revision, at: failpoint.Now(), round: r.view.round}
 	case err != nil:
 		r.trouble(fmt.Errorf("look at shard %d: %w", shard, err))
 		return false
 	case entry.Revision() != r.view.shards[shard].revision || r.view.shards[shard].holder != string(entry.Value()):
-		r.view.shards[shard] = lastSeen{holder: string(entry.Value()), revision: entry.Revision(), at: time.Now(), round: r.view.round}
+		r.view.shards[shard] = lastSeen{holder: string(entry.Value()), revision: entry.Revision(), at: failpoint.Now(), round: r.view.round}
 	}
 	return true
 }
@@ -309,6 +363,8 @@ func (r *leaseRun) look(shard int) bool {
 func (r *leaseRun) trouble(err error) {
 	if !r.troubled {
 		r.cfg.Log.Warn("leases cannot be kept; work goes on until they expire", "err", err, "shards", slices.Sorted(maps.Keys(r.holds)))
+		r.cfg.Happened(LeaseUnanswered)
+		r.leases.trouble.Store(&err)
 	}
 	r.troubled = true
 }

@@ -179,6 +179,7 @@ type leaseInstance struct {
 
 	mu     sync.Mutex
 	causes []error // why the context of an own ended
+	theirs []int   // what Theirs was told, once each
 }
 
 type leaseWork func(ctx context.Context, shard int) error
@@ -197,6 +198,13 @@ func (rig *leaseRig) start(name string, shards int, ttl, renew time.Duration, wo
 	in.leases, err = NewLeases(LeaseConfig{
 		KV: kv, Service: "indexer", Instance: name, Shards: shards, TTL: ttl, Renew: renew,
 		Log: slog.New(slog.NewTextHandler(in.log, nil)),
+		Theirs: func(shard int) {
+			in.mu.Lock()
+			defer in.mu.Unlock()
+			if !slices.Contains(in.theirs, shard) {
+				in.theirs = append(in.theirs, shard)
+			}
+		},
 	})
 	if err != nil {
 		rig.t.Fatal(err)
@@ -237,6 +245,12 @@ func (in *leaseInstance) endedBecause() []error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return slices.Clone(in.causes)
+}
+
+func (in *leaseInstance) othersHave() []int {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return slices.Sorted(slices.Values(in.theirs))
 }
 
 type lockedBuffer struct {

@@ -341,6 +341,33 @@ func TestLeaseOfWorkThatFails(t *testing.T) {
 	rig.neverDoubled()
 }
 
+// Whoever could not work on a shard hears that another does.
+func TestAShardThatAnotherTookIsTheirs(t *testing.T) {
+	t.Parallel()
+	rig := newLeaseRig(t)
+	a := rig.start("a", 2, hastyTTL, hastyRenew, func(ctx context.Context, shard int) error {
+		if shard == 1 {
+			return errors.New("broken")
+		}
+		<-ctx.Done()
+		return nil
+	})
+	a.log.eventuallyHas(t, "err=broken")
+	if others := a.othersHave(); len(others) > 0 {
+		t.Errorf("alone, it hears that others have %v", others)
+	}
+	b := rig.start("b", 2, hastyTTL, hastyRenew, untilTold)
+	rig.eventuallyShares("a:1 b:1")
+	eventually(t, "want shard 1 to be another's", func() (string, bool) {
+		others := a.othersHave()
+		return fmt.Sprint(others), slices.Equal(others, []int{1})
+	})
+	eventually(t, "want the other to hear the same of shard 0", func() (string, bool) {
+		others := b.othersHave()
+		return fmt.Sprint(others), slices.Equal(others, []int{0})
+	})
+}
+
 func TestLeaseConfigIsChecked(t *testing.T) {
 	t.Parallel()
 	rig := newLeaseRig(t)

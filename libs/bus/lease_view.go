@@ -3,6 +3,7 @@ package bus
 import (
 	"cmp"
 	"context"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -154,12 +155,18 @@ func fairShare(self string, members []string, counts map[string]int, shards int)
 // of life come back through it, so a watch that is silent for longer than they
 // take is broken, whatever the client believes, and is begun again.
 func (l *Leases) watch(ctx context.Context, out chan<- sighting) {
+	delay := l.cfg.Renew / 4
 	for ctx.Err() == nil {
+		began := time.Now()
 		l.watchOnce(ctx, out)
+		if time.Since(began) > 4*l.cfg.Renew {
+			delay = l.cfg.Renew / 4
+		}
 		select {
-		case <-time.After(l.cfg.Renew / 2):
+		case <-time.After(delay/2 + rand.N(delay/2)): //nolint:gosec // no secret
 		case <-ctx.Done():
 		}
+		delay = min(2*delay, l.cfg.Renew)
 	}
 }
 

@@ -7,23 +7,30 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Totals counts events of one shard. In = Rows + Dead + Repeats.
+// Totals counts events of one shard. In = Rows + Dead + Repeats + Lost.
 type Totals struct {
 	In      uint64 `json:"in"`
 	Rows    uint64 `json:"rows"`
 	Dead    uint64 `json:"dead"`
 	Repeats uint64 `json:"repeats"`
+	// Lost counts events that `millrace recover` found to be gone. It stays in
+	// the running totals for ever: a loss must not look as if nothing happened.
+	Lost uint64 `json:"lost,omitempty"`
 }
+
+// Adds says whether the parts make the sum.
+func (t Totals) Adds() bool { return t.In == t.Rows+t.Dead+t.Repeats+t.Lost }
 
 // Plus is the sum of two totals.
 func (t Totals) Plus(o Totals) Totals {
-	return Totals{t.In + o.In, t.Rows + o.Rows, t.Dead + o.Dead, t.Repeats + o.Repeats}
+	return Totals{t.In + o.In, t.Rows + o.Rows, t.Dead + o.Dead, t.Repeats + o.Repeats, t.Lost + o.Lost}
 }
 
 // Range is frames of one shard, First to Last, and what they hold.
@@ -81,6 +88,9 @@ type Record struct {
 	Open        *Intent   `json:"open,omitempty"`
 	Owner       string    `json:"owner"`
 	At          time.Time `json:"at"`
+	// Recovered is set in a record by which `millrace recover` begins a new
+	// incarnation; its Shards were counted then and follow from nothing before.
+	Recovered []Recovered `json:"recovered,omitempty"`
 	// Revision is the record's sequence in the LEDGER stream, known once it
 	// is stored.
 	Revision uint64 `json:"-"`
@@ -135,12 +145,19 @@ type Share struct {
 	Revision    uint64
 	Open        *Range      // nil when the open block has no frame of the shard, or none is open
 	Excluded    []Exclusion // of those frames
+	Recovered   *Recovered  // nil unless the record begins an incarnation
+	At          time.Time
 }
 
 // Share is the part of a shard; that of a shard that the record does not name
 // is empty.
 func (r *Record) Share(shard int) Share {
-	s := Share{Proof: Proof{Shard: shard}, Incarnation: r.Incarnation, Revision: r.Revision}
+	s := Share{Proof: Proof{Shard: shard}, Incarnation: r.Incarnation, Revision: r.Revision, At: r.At}
+	for i := range r.Recovered {
+		if r.Recovered[i].Shard == shard {
+			s.Recovered = &r.Recovered[i]
+		}
+	}
 	for _, p := range r.Shards {
 		if p.Shard == shard {
 			s.Proof = p
@@ -200,7 +217,8 @@ func IsFenced(err error) bool {
 }
 
 // LedgerLast reads the newest record of a sink; ok is false when there is
-// none.
+// none. With an error of one that cannot be read comes its Revision, behind
+// which a recovery begins anew.
 func LedgerLast(ctx context.Context, ledger jetstream.Stream, names Names, sink int) (rec Record, ok bool, err error) {
 	msg, err := ledger.GetLastMsgForSubject(ctx, names.Ledger(sink))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -210,11 +228,8 @@ func LedgerLast(ctx context.Context, ledger jetstream.Stream, names Names, sink 
 		return Record{}, false, fmt.Errorf("read the ledger of sink %d: %w", sink, err)
 	}
 	rec, err = DecodeRecord(msg.Data)
-	if err != nil {
-		return Record{}, false, err
-	}
 	rec.Revision = msg.Sequence
-	return rec, true, nil
+	return rec, err == nil, err
 }
 
 // DecodeRecord reads the body of a ledger message. One that names no shards is
@@ -240,8 +255,12 @@ func LedgerAppend(ctx context.Context, js jetstream.JetStream, ledger jetstream.
 	if err != nil {
 		return fmt.Errorf("encode ledger record: %w", err)
 	}
-	msg := &nats.Msg{Subject: names.Ledger(rec.Sink), Data: body}
-	ack, err := js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequencePerSubject(expect))
+	// By hand, because the client's options can be read by the client only, and
+	// the indexer's model stands in for NATS.
+	msg := &nats.Msg{Subject: names.Ledger(rec.Sink), Data: body, Header: nats.Header{
+		jetstream.ExpectedLastSubjSeqHeader: {strconv.FormatUint(expect, 10)},
+	}}
+	ack, err := js.PublishMsg(ctx, msg)
 	if err == nil {
 		rec.Revision = ack.Sequence
 		return nil

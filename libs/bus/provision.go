@@ -12,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/millrace/millrace/libs/failpoint"
 	"github.com/millrace/millrace/schemas/streams"
 )
 
@@ -44,6 +45,9 @@ type Installation struct {
 	Sinks int
 	// Incarnation names the life of the streams, in every token and derived id.
 	Incarnation uint64
+	// Lives are the earlier lives of IN, whose messages may still wait, as
+	// text, so that installations can be compared; see [Installation.InLife].
+	Lives string
 }
 
 // SinkOf is the sink that inserts the rows of a shard.
@@ -62,6 +66,8 @@ const (
 	metaShards      = "millrace-shards"
 	metaSinks       = "millrace-sinks"
 	metaIncarnation = "millrace-incarnation"
+	metaLives       = "millrace-in-lives"   // of IN; see Life
+	metaRecovering  = "millrace-recovering" // on RAW_0, while streams are moved
 )
 
 // ErrNotProvisioned says that the streams do not exist yet.
@@ -84,7 +90,7 @@ func Provision(ctx context.Context, js jetstream.JetStream, names Names, plan Pl
 	case plan.Sinks < 1 || plan.Sinks > plan.Shards:
 		return Installation{}, fmt.Errorf("%d sinks for %d shards: want 1 to as many as there are shards", plan.Sinks, plan.Shards)
 	case errors.Is(err, ErrNotProvisioned):
-		inst = Installation{Names: names, Shards: plan.Shards, Sinks: plan.Sinks, Incarnation: uint64(time.Now().UnixMilli())}
+		inst = Installation{Names: names, Shards: plan.Shards, Sinks: plan.Sinks, Incarnation: uint64(failpoint.Now().UnixMilli())}
 	case err != nil:
 		return Installation{}, err
 	case inst.Shards != plan.Shards:
@@ -92,30 +98,36 @@ func Provision(ctx context.Context, js jetstream.JetStream, names Names, plan Pl
 	case inst.Sinks != plan.Sinks:
 		return Installation{}, fmt.Errorf("this installation has %d sinks and cannot be given %d: sinks are fixed for the life of the streams", inst.Sinks, plan.Sinks)
 	}
+	if err := ensureAll(ctx, js, &inst, plan); err != nil {
+		return Installation{}, err
+	}
+	return inst, nil
+}
+
+// ensureAll creates what is missing of an installation.
+func ensureAll(ctx context.Context, js jetstream.JetStream, inst *Installation, plan Plan) error {
 	// RAW_0 first: who creates it decides shards, sinks and incarnation for all.
 	for shard := range inst.Shards {
 		for _, file := range []string{"raw.json", "enriched.json"} {
-			if err := ensure(ctx, js, &inst, file, shard, plan); err != nil {
-				return Installation{}, err
+			if err := ensure(ctx, js, inst, file, shard, plan); err != nil {
+				return err
 			}
 		}
 	}
 	for _, file := range []string{"in.json", "ledger.json", "dead.json"} {
-		if err := ensure(ctx, js, &inst, file, 0, plan); err != nil {
-			return Installation{}, err
+		if err := ensure(ctx, js, inst, file, 0, plan); err != nil {
+			return err
 		}
 	}
-	_, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+	names := inst.Names
+	_, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
 		Bucket: names.BucketLeases(), Description: "who works on which shard", History: 1, Replicas: max(plan.Replicas, 1),
 		TTL: time.Hour, // what instances that are long gone left behind
 	})
 	if err != nil {
-		return Installation{}, fmt.Errorf("create bucket %s: %w", names.BucketLeases(), err)
+		return fmt.Errorf("create bucket %s: %w", names.BucketLeases(), err)
 	}
-	if err := ensureConsumers(ctx, js, names); err != nil {
-		return Installation{}, err
-	}
-	return inst, nil
+	return ensureConsumers(ctx, js, names)
 }
 
 // ForgetLeases removes all leases, for when everybody who held one is known to
@@ -146,7 +158,11 @@ func Open(ctx context.Context, js jetstream.JetStream, names Names) (Installatio
 		return Installation{}, fmt.Errorf("look up stream %s: %w", names.StreamRaw(0), err)
 	}
 	inst := Installation{Names: names}
-	if err := inst.readMetadata(s.CachedInfo().Config); err != nil {
+	cfg := s.CachedInfo().Config
+	if to, ok := cfg.Metadata[metaRecovering]; ok {
+		return Installation{}, fmt.Errorf("%w (to incarnation %s)", ErrRecovering, to)
+	}
+	if err := inst.readMetadata(cfg); err != nil {
 		return Installation{}, err
 	}
 	return inst, nil
@@ -165,6 +181,10 @@ func (i *Installation) readMetadata(cfg jetstream.StreamConfig) (err error) {
 	}
 	if i.Sinks, err = strconv.Atoi(text); err != nil || i.Sinks < 1 || i.Sinks > i.Shards {
 		return fmt.Errorf("stream %s has metadata %s of %q, want 1 to %d: somebody has changed it", cfg.Name, metaSinks, text, i.Shards)
+	}
+	i.Lives = cfg.Metadata[metaLives]
+	if _, err := parseLives(i.Lives); err != nil {
+		return fmt.Errorf("stream %s has metadata %s: %w", cfg.Name, metaLives, err)
 	}
 	return nil
 }
@@ -227,7 +247,7 @@ func sameNature(have, want jetstream.StreamConfig) error {
 		return fmt.Errorf("stream %s has retention, discard, age or denials %+v, want %+v: change it back, or move its data away and delete it", have.Name, of(have), of(want))
 	}
 	if inc := have.Metadata[metaIncarnation]; inc != want.Metadata[metaIncarnation] {
-		return fmt.Errorf("stream %s is of incarnation %q, its neighbours of %q: a stream was recreated or restored alone", have.Name, inc, want.Metadata[metaIncarnation])
+		return fmt.Errorf("stream %s is of incarnation %q, its neighbours of %q: a stream was recreated or restored alone; `millrace recover` says what to do", have.Name, inc, want.Metadata[metaIncarnation])
 	}
 	return nil
 }
@@ -252,6 +272,9 @@ func configOf(inst *Installation, file string, shard int, plan Plan) (jetstream.
 		metaSinks:       strconv.Itoa(inst.Sinks),
 		metaIncarnation: strconv.FormatUint(inst.Incarnation, 10),
 	})
+	if inst.Lives != "" {
+		cfg.Metadata[metaLives] = inst.Lives
+	}
 	switch file {
 	case "raw.json":
 		cfg.MaxBytes = plan.Sizes.Raw

@@ -78,6 +78,31 @@ func (n Names) StreamLedger() string { return n.stream("LEDGER") }
 // StreamDead is the stream of dead letters.
 func (n Names) StreamDead() string { return n.stream("DEAD") }
 
+// StreamRecovery is where `millrace recover` keeps its decisions, and copies of
+// what it moves while it moves it.
+func (n Names) StreamRecovery() string { return n.stream("RECOVERY") }
+
+// RecoveryAll matches all subjects of that stream.
+func (n Names) RecoveryAll() string { return n.subject("recovery", ">") }
+
+// RecoveryPlan is the subject of the decisions.
+func (n Names) RecoveryPlan() string { return n.subject("recovery", "plan") }
+
+// RecoveryIDs is the subject of the frames with which a shard's RAW begins
+// afterwards: ids that the enricher must know, and no events.
+func (n Names) RecoveryIDs(shard int) string {
+	return n.subject("recovery", "ids", strconv.Itoa(shard))
+}
+
+// RecoveryEvents is the subject of the frames that follow them.
+func (n Names) RecoveryEvents(shard int) string {
+	return n.subject("recovery", "events", strconv.Itoa(shard))
+}
+
+// Recovering is the subject of a shard's RAW while it is moved: nobody else
+// knows it, so nobody else can append.
+func (n Names) Recovering(shard int) string { return n.subject("recovering", strconv.Itoa(shard)) }
+
 // BucketLeases is the KV bucket of the leases.
 func (n Names) BucketLeases() string { return n.stream("LEASES") }
 

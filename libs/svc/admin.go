@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"slices"
 	"strings"
 	"time"
 
@@ -99,12 +100,16 @@ func serveLive(w http.ResponseWriter, _ *http.Request) { writeText(w, http.Statu
 
 // serveReady uses the lines of the Kubernetes API server's endpoint of the
 // same name: [+] passed, [-] failed with its reason. Failures are always
-// listed, passes with ?verbose.
+// listed, passes with ?verbose; ?exclude=<check> leaves one out.
 func (a *Admin) serveReady(w http.ResponseWriter, r *http.Request) {
-	results, ready := a.health.Check(r.Context())
-	_, verbose := r.URL.Query()["verbose"]
+	results, _ := a.health.Check(r.Context())
+	query := r.URL.Query()
+	_, verbose := query["verbose"]
+	results = slices.DeleteFunc(results, func(c CheckResult) bool { return slices.Contains(query["exclude"], c.Name) })
+	ready := true
 	var b strings.Builder
 	for _, c := range results {
+		ready = ready && c.Err == nil
 		switch {
 		case c.Err != nil:
 			fmt.Fprintf(&b, "[-]%s failed: %s\n", c.Name, strings.ReplaceAll(c.Err.Error(), "\n", "; "))

@@ -149,6 +149,7 @@ func (c command) run(ctx context.Context, h host) int {
 	defer stop()
 
 	reg, health := NewRegistry(), NewHealth()
+	reg.MustRegister(health.Metric())
 	service, err := create(Env{Log: log, Reg: reg, Health: health.For(c.name), Version: Version()})
 	if err != nil {
 		return c.refuse(h, err)

@@ -230,6 +230,14 @@ func TestReadyzNamesWhatFails(t *testing.T) {
 	if status != http.StatusServiceUnavailable || body != "[-]clickhouse failed: refused; by host\nnot ready\n" {
 		t.Errorf("got %d %q", status, body)
 	}
+	for _, path := range []string{"/readyz?exclude=clickhouse", "/readyz?exclude=nats&exclude=clickhouse"} {
+		if status, body := get(t, "http://"+a.Addr().String()+path); status != http.StatusOK || body != "ok\n" {
+			t.Errorf("%s: got %d %q", path, status, body)
+		}
+	}
+	if status, _ := get(t, "http://"+a.Addr().String()+"/readyz?exclude=nats"); status != http.StatusServiceUnavailable {
+		t.Errorf("without a check that passes: %d", status)
+	}
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 func summary(h *Health) string {
@@ -41,6 +43,37 @@ func TestHealth(t *testing.T) {
 	h.Draining()
 	h.Started() // comes too late
 	check("process=draining enricher/nats=<nil> indexer/clickhouse=<nil> ready=false")
+}
+
+func TestReadinessIsAMetric(t *testing.T) {
+	h, reg := NewHealth(), prometheus.NewRegistry()
+	reg.MustRegister(h.Metric())
+	h.Started()
+	var down error
+	for range 2 { // of one name, as of two services in one process
+		h.For("mill").Register("wheel", func(context.Context) error { return nil })
+		h.For("mill").Register("wheel", func(context.Context) error { return down })
+	}
+	failed := func() (names string) {
+		t.Helper()
+		families, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range families[0].GetMetric() {
+			if m.GetGauge().GetValue() == 1 {
+				names += m.GetLabel()[0].GetValue()
+			}
+		}
+		return names
+	}
+	if got := failed(); got != "" {
+		t.Errorf("%s failed", got)
+	}
+	down = errors.New("dry")
+	if got := failed(); got != "mill/wheel" {
+		t.Errorf("%q failed, want mill/wheel", got)
+	}
 }
 
 func TestHealthDoesNotWaitForOneThatHangs(t *testing.T) {

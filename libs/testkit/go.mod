@@ -32,6 +32,7 @@ require (
 	github.com/hashicorp/go-version v1.9.0 // indirect
 	github.com/klauspost/compress v1.20.3 // indirect
 	github.com/mfridman/interpolate v0.0.2 // indirect
+	github.com/millrace/millrace/libs/failpoint v0.0.0 // indirect
 	github.com/minio/highwayhash v1.0.4 // indirect
 	github.com/nats-io/jwt/v2 v2.8.2 // indirect
 	github.com/nats-io/nkeys v0.4.16 // indirect
@@ -66,3 +67,5 @@ replace (
 	github.com/millrace/millrace/libs/localdb => ../localdb
 	github.com/millrace/millrace/schemas => ../../schemas
 )
+
+replace github.com/millrace/millrace/libs/failpoint => ../../libs/failpoint

@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/millrace/millrace/libs/failpoint"
 )
 
 // Deaths at one frame after which it is answered with care, and event by event.
@@ -123,7 +125,9 @@ func (c *crashLog) left(ctx context.Context, next uint64) error {
 func (c *crashLog) write(ctx context.Context) error {
 	text, err := json.Marshal(c.record)
 	if err == nil {
+		failpoint.At(failpoint.EnricherCrashLogBefore)
 		_, err = c.kv.Put(ctx, c.key, text)
+		failpoint.At(failpoint.EnricherCrashLogAfter)
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", c.key, err)

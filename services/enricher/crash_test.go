@@ -152,6 +152,9 @@ func TestAnEventThatKillsIsRefusedAndItsNeighboursAreNot(t *testing.T) {
 	}
 	x := r.enricher()
 	r.answered(0, seq)
+	if died := x.metric("frame_deaths", "0"); died != 4 {
+		t.Errorf("%v processes died at the frame as the metric says, want those that did so before this one", died)
+	}
 	v := r.answers(0)[0].verdict
 	if v.Rows != 2 || v.Dead() != 1 || v.Refused[0].First != 1 || v.Refused[0].Reason != string(event.ReasonCrash) {
 		t.Errorf("%+v", v)

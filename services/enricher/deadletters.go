@@ -12,6 +12,8 @@ import (
 
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event/frame"
+	"github.com/millrace/millrace/libs/failpoint"
+	"github.com/millrace/millrace/libs/svc"
 )
 
 const (
@@ -28,6 +30,7 @@ const (
 	// How often it is looked whether a frame has said how far the letters are
 	// out, and how often it is said again where the bucket forgets.
 	tellEvery = 2 * time.Second
+	tellLast  = 15 * time.Second // between two that fail
 	tellAgain = 10 * time.Minute
 )
 
@@ -51,6 +54,8 @@ type letters struct {
 	maxPayload int
 	log        *slog.Logger
 	m          *shardMetrics
+	// waits, if set, hears why the letters are not getting out, nil when they are.
+	waits func(err error)
 	// moved has a token after the queue became shorter.
 	moved chan struct{}
 	wake  chan struct{} // has a token after it became longer
@@ -72,7 +77,7 @@ type letters struct {
 func newLetters(s *shard, p position) *letters {
 	return &letters{
 		js: s.js, kv: s.kv, raw: s.raw, enriched: s.enriched, inst: s.inst, shard: s.id, maxPayload: s.maxPayload,
-		log: s.log, m: s.m, start: p, acked: p.last, said: p.checkpoint.DeadOut, view: frame.NewView(frame.RawSchema),
+		log: s.log, m: s.m, waits: s.lettersWait, start: p, acked: p.last, said: p.checkpoint.DeadOut, view: frame.NewView(frame.RawSchema),
 		moved: make(chan struct{}, 1), wake: make(chan struct{}, 1), idle: make(chan struct{}),
 	}
 }
@@ -100,6 +105,13 @@ func (l *letters) out() uint64 {
 	defer l.mu.Unlock()
 	l.said = l.reached()
 	return l.said
+}
+
+// answered is the last frame that is stored.
+func (l *letters) answered() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.acked
 }
 
 // reached is what out says; mu is held.
@@ -155,6 +167,7 @@ func token(ch chan struct{}) {
 
 // run projects until ctx is done.
 func (l *letters) run(ctx context.Context) {
+	l.tellWaits(nil) // what the ownership before this one said
 	l.retry(ctx, func() error { return l.walk(ctx) })
 	for ctx.Err() == nil {
 		l.mu.Lock()
@@ -191,26 +204,35 @@ func (l *letters) tell(ctx context.Context) {
 	defer tick.Stop()
 	var told uint64
 	var at time.Time
+	pause, until := tellEvery, time.Time{}
 	for {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
+		if time.Now().Before(until) {
+			continue
+		}
 		l.mu.Lock()
 		reached, news := l.reached(), l.buried > l.said
 		l.mu.Unlock()
-		if !news || reached == told && time.Since(at) < tellAgain {
+		if !news || reached == told && !failpoint.Due(at, tellAgain) {
 			continue
 		}
 		call, cancel := context.WithTimeout(ctx, apiTimeout)
+		failpoint.At(failpoint.EnricherDeadOutBefore)
 		err := bus.PutDeadOut(call, l.kv, l.inst, l.shard, reached)
+		failpoint.At(failpoint.EnricherDeadOutAfter)
 		cancel()
-		if err != nil { // NATS is away; the next tick tries again
+		if err != nil { // NATS is away
 			l.log.Debug("how far dead letters are out is not known to others", "err", err)
+			pause = min(2*pause, tellLast)
+			until = time.Now().Add(pause)
 			continue
 		}
-		told, at = reached, time.Now()
+		pause = tellEvery
+		told, at = reached, failpoint.Now()
 	}
 }
 
@@ -218,25 +240,36 @@ func (l *letters) tell(ctx context.Context) {
 // first.
 func (l *letters) retry(ctx context.Context, do func() error) bool {
 	var wait delay
+	var lines svc.Repeated
 	for {
 		err := do()
 		if err == nil {
-			l.m.deadFull.Set(0)
+			if _, _, was := lines.Over(); was {
+				l.m.deadFull.Set(0)
+				l.tellWaits(nil)
+			}
 			return true
 		}
 		if ctx.Err() != nil {
 			return false
 		}
 		l.m.deadRetries.Inc()
+		l.tellWaits(err)
 		if bus.IsFull(err) {
 			l.m.deadFull.Set(1)
 		}
-		if wait.first() {
-			l.log.Warn("dead letters wait", "stream_full", bus.IsFull(err), "err", err)
+		if times, due := lines.Again(); due {
+			l.log.Warn("dead letters wait", "stream_full", bus.IsFull(err), "times", times, "err", err)
 		}
 		if !wait.sleep(ctx) {
 			return false
 		}
+	}
+}
+
+func (l *letters) tellWaits(err error) {
+	if l.waits != nil {
+		l.waits(err)
 	}
 }
 

@@ -130,6 +130,7 @@ func TestDeadLettersOfTheLastOwnerAreBroughtOutAtTakeover(t *testing.T) {
 			t.Fatalf("frame %d says that dead letters are out up to %d", a.seq, a.check.DeadOut)
 		}
 	}
+	eventually(t, "the shard is named, though frames are answered", func() bool { return x.metric("shard_stuck", bus.StuckFull) == 1 && x.e.check() != nil })
 	x.stop() // its draining waits for DEAD in vain; nobody waits for it
 	eventually(t, "the shard is left", func() bool { return x.metric("shard_open") == 0 })
 	r.resize(func(s *bus.Sizes) { s.Dead = 1 << 26 })

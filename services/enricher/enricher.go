@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event"
@@ -94,10 +95,12 @@ type Enricher struct {
 	cfg     Config
 	log     *slog.Logger
 	metrics *metrics
+	lanes   *svc.Lanes // the owned shards
 
 	mu     sync.Mutex // guards the rest
 	ready  bool       // the streams were found, and nc is set
 	nc     *nats.Conn
+	leases *bus.Leases
 	shards map[int]error // owned ones; why one is not open, nil when it is
 }
 
@@ -109,7 +112,7 @@ func New(cfg Config) (*Enricher, error) {
 		return nil, err
 	}
 	cfg.secret, cfg.process = newDedupKey(), rand.Text()
-	e := &Enricher{cfg: cfg, log: cfg.Log, metrics: newMetrics(cfg.Reg), shards: map[int]error{}}
+	e := &Enricher{cfg: cfg, log: cfg.Log, metrics: newMetrics(cfg.Reg), shards: map[int]error{}, lanes: svc.NewLanes("enricher", cfg.Reg, bus.StuckReasons()...)}
 	cfg.Health.Register("shards", func(context.Context) error { return e.check() })
 	return e, nil
 }
@@ -124,13 +127,18 @@ func (e *Enricher) check() error {
 	if !e.nc.IsConnected() {
 		return errors.New("NATS is away")
 	}
+	if e.leases != nil {
+		if err := e.leases.Trouble(); err != nil {
+			return fmt.Errorf("NATS does not answer: %w", err)
+		}
+	}
 	var all []error
 	for id, why := range e.shards {
 		if why != nil {
 			all = append(all, fmt.Errorf("shard %d is not open: %w", id, why))
 		}
 	}
-	return errors.Join(all...)
+	return errors.Join(append(all, e.lanes.Check())...)
 }
 
 // Run works until ctx is done and what was in flight is acknowledged. NATS and
@@ -160,10 +168,19 @@ func (e *Enricher) Run(ctx context.Context) error {
 	e.mu.Unlock()
 	leases, err := bus.NewLeases(bus.LeaseConfig{
 		KV: kv, Service: "enricher", Instance: e.cfg.Instance, Shards: inst.Shards, TTL: e.cfg.LeaseTTL, Log: e.log,
+		Happened: e.metrics.lease, Theirs: e.forget,
 	})
 	if err != nil {
 		return err
 	}
+	e.mu.Lock()
+	e.leases = leases
+	e.mu.Unlock()
+	telling, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var g errgroup.Group
+	// Ended by stop, once every shard is given up.
+	g.Go(func() error { return bus.TellWhy(telling, js, inst.Names, "enricher", e.stuck) })
+	defer func() { stop(); _ = g.Wait() }() // its only error is that it was told
 	return ignoreCancel(ctx, leases.Run(ctx, func(ctx context.Context, id int) error {
 		return e.own(ctx, nc, inst, kv, id)
 	}))
@@ -190,7 +207,7 @@ func (e *Enricher) own(ctx context.Context, nc *nats.Conn, inst bus.Installation
 	m := e.metrics.shard(id)
 	s := &shard{
 		id: id, cfg: &e.cfg, inst: inst, names: inst.Names, js: js, kv: kv, maxPayload: int(nc.MaxPayload()),
-		log: e.log.With("shard", id), m: m, note: func(why error) { e.note(id, m, why) },
+		log: e.log.With("shard", id), m: m, note: func(why error) { e.note(id, m, why) }, lanes: e.lanes,
 	}
 	defer func() {
 		js.CleanupPublisher()
@@ -204,10 +221,23 @@ func (e *Enricher) own(ctx context.Context, nc *nats.Conn, inst bus.Installation
 	defer e.mu.Unlock()
 	if ctx.Err() != nil || errors.Is(err, ErrFenced) {
 		delete(e.shards, id) // somebody else's
+		e.lanes.Forget(id)
 	} else {
 		e.shards[id] = err
+		if err != nil {
+			e.lanes.Shut(id, stuckReason(err), err.Error())
+		}
 	}
 	return ignoreCancel(ctx, err)
+}
+
+// forget is told that another process works on a shard: what was in the way
+// here is over.
+func (e *Enricher) forget(id int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.shards, id)
+	e.lanes.Forget(id)
 }
 
 func (e *Enricher) note(id int, m *shardMetrics, why error) {
@@ -215,8 +245,14 @@ func (e *Enricher) note(id int, m *shardMetrics, why error) {
 	defer e.mu.Unlock()
 	e.shards[id] = why
 	open := 0.0
-	if why == nil {
+	switch {
+	case why == nil:
 		open = 1
+		e.lanes.Open(id)
+	case errors.Is(why, ErrShut), errors.Is(why, errNewerCodec):
+		e.lanes.Shut(id, stuckReason(why), why.Error())
+	default:
+		e.lanes.Wait(id, bus.StuckTakeover, why.Error())
 	}
 	m.open.Set(open)
 }

@@ -40,6 +40,8 @@ require (
 require (
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/klauspost/compress v1.20.3 // indirect
+	github.com/millrace/millrace/libs/failpoint v0.0.0
+	github.com/millrace/millrace/libs/testkit/explore v0.0.0
 )
 
 replace (
@@ -48,3 +50,7 @@ replace (
 	github.com/millrace/millrace/libs/svc => ../../libs/svc
 	github.com/millrace/millrace/schemas => ../../schemas
 )
+
+replace github.com/millrace/millrace/libs/failpoint => ../../libs/failpoint
+
+replace github.com/millrace/millrace/libs/testkit/explore => ../../libs/testkit/explore

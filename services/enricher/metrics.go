@@ -22,11 +22,17 @@ type metrics struct {
 	letters     *prometheus.CounterVec
 	lettersLost *prometheus.CounterVec
 	retries     *prometheus.CounterVec
+	readRetries *prometheus.CounterVec
+	takeovers   *prometheus.CounterVec
+	shut        *prometheus.CounterVec
+	deaths      *prometheus.CounterVec
+	leases      *prometheus.CounterVec
 	open        *prometheus.GaugeVec
 	lag         *prometheus.GaugeVec
 	flying      *prometheus.GaugeVec
 	full        *prometheus.GaugeVec
 	waiting     *prometheus.GaugeVec
+	diedAt      *prometheus.GaugeVec
 	window      *prometheus.GaugeVec
 	ids         *prometheus.GaugeVec
 	memory      *prometheus.GaugeVec
@@ -55,11 +61,17 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		letters:     counter("dead_letters_total", "Dead letters that are in DEAD, repeats of a takeover included.", "shard"),
 		lettersLost: counter("lost_dead_letters_total", "Dead letters whose events were gone before they were out: an alarm.", "shard"),
 		retries:     counter("dead_letter_retries_total", "Times that dead letters had to wait for DEAD.", "shard"),
+		readRetries: counter("read_retries_total", "Times that reading RAW had to be taken up again.", "shard"),
+		takeovers:   counter("takeovers_total", "Shards taken over.", "shard"),
+		shut:        counter("shut_total", "Times that a shard was found to have to stay shut: an alarm.", "shard"),
+		deaths:      counter("deadly_frames_total", "Times that a shard was begun at a frame at which a process had died.", "shard"),
+		leases:      counter("leases_total", "What happened to leases of shards.", "event"),
 		open:        gauge("shard_open", "1 while this process works on the shard, 0 while it owns it and cannot.", "shard"),
 		lag:         gauge("lag_frames", "Frames of RAW that are not answered yet.", "shard"),
 		flying:      gauge("unacknowledged_frames", "Frames published and not yet acknowledged.", "shard"),
 		full:        gauge("stream_full", "1 while a stream takes no more: an alarm.", "shard", "stream"),
 		waiting:     gauge("dead_letter_waiting_frames", "Frames whose dead letters are not out yet.", "shard"),
+		diedAt:      gauge("frame_deaths", "Processes that died at the frame at which this one began, one after the other: an alarm from 3.", "shard"),
 		window:      gauge("dedup_window_seconds", "For how long a repeat is recognised at present.", "shard"),
 		ids:         gauge("dedup_ids", "Ids in the dedup window.", "shard"),
 		memory:      gauge("dedup_memory_bytes", "Memory of the dedup window.", "shard"),
@@ -72,8 +84,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}),
 	}
 	reg.MustRegister(m.fenced, m.delay)
+	for _, event := range bus.LeaseEvents() {
+		m.leases.WithLabelValues(event)
+	}
 	return m
 }
+
+// lease counts what happened to one.
+func (m *metrics) lease(event string) { m.leases.WithLabelValues(event).Inc() }
 
 // shardMetrics are the metrics of one shard, looked up once.
 type shardMetrics struct {
@@ -82,8 +100,11 @@ type shardMetrics struct {
 	frames, bytesIn, bytesOut           prometheus.Counter
 	lost, republished                   prometheus.Counter
 	letters, deadLost, deadRetries      prometheus.Counter
+	readRetries, takeovers              prometheus.Counter
+	shut, deaths                        prometheus.Counter
 	open, lag, flying, window, ids, mem prometheus.Gauge
 	enrichedFull, deadFull, deadWaiting prometheus.Gauge
+	diedAt                              prometheus.Gauge
 }
 
 func (m *metrics) shard(id int) *shardMetrics {
@@ -94,9 +115,12 @@ func (m *metrics) shard(id int) *shardMetrics {
 		frames: m.frames.WithLabelValues(s), bytesIn: m.bytesIn.WithLabelValues(s), bytesOut: m.bytesOut.WithLabelValues(s),
 		lost: m.lost.WithLabelValues(s), republished: m.republished.WithLabelValues(s),
 		letters: m.letters.WithLabelValues(s), deadLost: m.lettersLost.WithLabelValues(s), deadRetries: m.retries.WithLabelValues(s),
+		readRetries: m.readRetries.WithLabelValues(s), takeovers: m.takeovers.WithLabelValues(s),
+		shut: m.shut.WithLabelValues(s), deaths: m.deaths.WithLabelValues(s),
 		open: m.open.WithLabelValues(s), lag: m.lag.WithLabelValues(s), flying: m.flying.WithLabelValues(s),
 		window: m.window.WithLabelValues(s), ids: m.ids.WithLabelValues(s), mem: m.memory.WithLabelValues(s),
 		enrichedFull: m.full.WithLabelValues(s, "enriched"), deadFull: m.full.WithLabelValues(s, "dead"), deadWaiting: m.waiting.WithLabelValues(s),
+		diedAt: m.diedAt.WithLabelValues(s),
 	}
 }
 
@@ -129,7 +153,7 @@ func (s *shardMetrics) dead(d *bus.DeadLetter) { s.letters.Add(float64(d.Events)
 
 // left clears what only an owner can know.
 func (s *shardMetrics) left() {
-	for _, g := range []prometheus.Gauge{s.open, s.lag, s.flying, s.window, s.ids, s.mem, s.enrichedFull, s.deadFull, s.deadWaiting} {
+	for _, g := range []prometheus.Gauge{s.open, s.lag, s.flying, s.window, s.ids, s.mem, s.enrichedFull, s.deadFull, s.deadWaiting, s.diedAt} {
 		g.Set(0)
 	}
 }

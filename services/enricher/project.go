@@ -10,6 +10,7 @@ import (
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event"
 	"github.com/millrace/millrace/libs/event/frame"
+	"github.com/millrace/millrace/libs/failpoint"
 )
 
 // bury publishes the dead letters of one frame and waits for all of them.
@@ -83,6 +84,9 @@ func (l *letters) project(ctx context.Context, letter bus.DeadLetter, v *frame.V
 
 // publish sends letters and waits for every acknowledgement.
 func (l *letters) publish(ctx context.Context, batch []bus.DeadLetter) error {
+	if err := failpoint.Error(failpoint.EnricherLetterBefore); err != nil {
+		return err
+	}
 	acks := make([]jetstream.PubAckFuture, 0, len(batch))
 	for i := range batch {
 		d := &batch[i]
@@ -90,7 +94,13 @@ func (l *letters) publish(ctx context.Context, batch []bus.DeadLetter) error {
 			d.Detail = fmt.Sprintf("cut after %d of %d bytes, RAW holds the rest; %s", room, len(d.Original), d.Detail)
 			d.Original = d.Original[:room]
 		}
+		if err := failpoint.Error(failpoint.EnricherLetterSendBefore); err != nil {
+			return err
+		}
 		ack, err := l.js.PublishMsgAsync(d.Msg(l.inst.Names))
+		if err == nil {
+			err = failpoint.Error(failpoint.EnricherLetterSendAfter)
+		}
 		if err != nil {
 			return fmt.Errorf("publish dead letter %s: %w", d.Identity(), err)
 		}
@@ -104,6 +114,9 @@ func (l *letters) publish(ctx context.Context, batch []bus.DeadLetter) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+	}
+	if err := failpoint.Error(failpoint.EnricherLetterAfter); err != nil {
+		return err
 	}
 	for i := range batch {
 		l.m.dead(&batch[i])

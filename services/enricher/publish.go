@@ -12,6 +12,8 @@ import (
 
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event/frame"
+	"github.com/millrace/millrace/libs/failpoint"
+	"github.com/millrace/millrace/libs/svc"
 )
 
 // What may wait for its acknowledgement, per shard.
@@ -42,6 +44,10 @@ type outbox struct {
 	writer  string // random, one an ownership
 	log     *slog.Logger
 	m       *shardMetrics
+	// troubled, if set, hears what keeps frames from being acknowledged, nil when
+	// they are.
+	troubled func(err error)
+	lines    svc.Repeated
 
 	acked  uint64 // ENRICHED's last sequence as far as it is known
 	flying []flight
@@ -75,7 +81,12 @@ func (o *outbox) send(f flight) {
 
 func (o *outbox) publish(f *flight) {
 	// No retries inside the client: they would arrive out of order.
-	f.ack, f.err = o.js.PublishMsgAsync(f.msg, jetstream.WithRetryAttempts(0))
+	if f.err = failpoint.Error(failpoint.EnricherPublishBefore); f.err != nil {
+		return
+	}
+	if f.ack, f.err = o.js.PublishMsgAsync(f.msg, jetstream.WithRetryAttempts(0)); f.err == nil {
+		f.err = failpoint.Error(failpoint.EnricherPublishAfter)
+	}
 }
 
 // message is the frame as it is published.
@@ -124,6 +135,7 @@ func (o *outbox) pop() flight {
 // while its acknowledgement was lost; only the stream knows. It returns an
 // error when the shard must be left, or ctx's.
 func (o *outbox) settle(ctx context.Context, cause error, done func(flight)) error {
+	failpoint.At(failpoint.EnricherSettleBefore)
 	// Its future has told its fate and will not tell it again; should ctx end
 	// here, the drain must still hear of it.
 	o.flying[0].err = cause
@@ -132,8 +144,9 @@ func (o *outbox) settle(ctx context.Context, cause error, done func(flight)) err
 		o.m.enrichedFull.Set(1)
 	}
 	o.m.republished.Inc()
-	if o.wait.first() {
-		o.log.Warn("frames are not acknowledged and will be published again", "seq", o.flying[0].seq, "stream_full", full, "err", cause)
+	o.tell(cause)
+	if times, due := o.lines.Again(); due {
+		o.log.Warn("frames are not acknowledged and will be published again", "seq", o.flying[0].seq, "stream_full", full, "times", times, "err", cause)
 	}
 	for {
 		if !o.wait.sleep(ctx) {
@@ -149,9 +162,13 @@ func (o *outbox) settle(ctx context.Context, cause error, done func(flight)) err
 		for len(o.flying) > 0 && o.flying[0].seq <= last {
 			done(o.pop())
 		}
+		if len(o.flying) == 0 { // no acknowledgement is left to say so
+			o.recovered()
+		}
 		for i := range o.flying {
 			o.publish(&o.flying[i])
 		}
+		failpoint.At(failpoint.EnricherSettleAfter)
 		return nil
 	}
 }
@@ -192,11 +209,19 @@ func (o *outbox) last(ctx context.Context) (uint64, error) {
 	return last, nil
 }
 
+func (o *outbox) tell(err error) {
+	if o.troubled != nil {
+		o.troubled(err)
+	}
+}
+
 // recovered notes an acknowledgement after trouble.
 func (o *outbox) recovered() {
 	if !o.wait.first() {
 		o.wait.reset()
 		o.m.enrichedFull.Set(0)
-		o.log.Info("frames are acknowledged again", "seq", o.acked)
+		o.tell(nil)
+		times, lasted, _ := o.lines.Over()
+		o.log.Info("frames are acknowledged again", "seq", o.acked, "times", times, "after", lasted.String())
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -60,6 +61,44 @@ func TestAFrameBehindATwinsIsNoProofOfOnesOwn(t *testing.T) {
 	if !errors.Is(err, ErrFenced) || len(claimed) > 0 {
 		t.Errorf("the paused owner claims frames %v, %v; want it fenced", claimed, err)
 	}
+}
+
+// The acknowledgement of the last frame is lost, and nothing comes after it: that
+// the frame is stored has to end what was said of it.
+func TestALostAcknowledgementOfTheLastFrameIsNoTroubleForEver(t *testing.T) {
+	r := newRig(t, 1)
+	var told []error
+	o := &outbox{
+		js: r.js, stream: r.stream(r.inst.Names.StreamEnriched(0)), subject: r.inst.Names.Enriched(0), writer: "w",
+		log: discard(), m: newMetrics(prometheus.NewRegistry()).shard(0), troubled: func(err error) { told = append(told, err) },
+	}
+	v := frame.Verdict{}
+	o.send(flight{seq: 1, verdict: &v, msg: o.message(1, nil, &v, &frame.Checkpoint{Writer: o.writer})})
+	<-o.flying[0].ack.Ok()
+	lost := errors.New("no answer")
+	if err := o.settle(t.Context(), lost, func(flight) {}); err != nil || len(o.flying) > 0 {
+		t.Fatalf("settle: %v, %d frames in flight", err, len(o.flying))
+	}
+	if len(told) != 2 || !errors.Is(told[0], lost) || told[1] != nil {
+		t.Errorf("told were %v, want the trouble and its end", told)
+	}
+}
+
+// What kept a shard from opening here is over when another owner has taken it.
+func TestAShardThatAnotherTookIsNotNamed(t *testing.T) {
+	r := newRig(t, 2)
+	a, b := r.enricher(), r.enricher()
+	eventually(t, "both have a shard", func() bool { return a.metric("shard_open") == 1 && b.metric("shard_open") == 1 })
+	for shard := range 2 {
+		if a.metric("shard_open", strconv.Itoa(shard)) == 0 { // it is b's: as if own had failed here before b took it
+			why := fmt.Errorf("%w: as a test says", ErrShut)
+			a.e.note(shard, a.e.metrics.shard(shard), why)
+		}
+	}
+	if a.e.check() == nil || len(a.e.stuck()) != 1 {
+		t.Fatalf("nothing is wrong: %v, %v", a.e.check(), a.e.stuck())
+	}
+	eventually(t, "it is the other's", func() bool { return a.e.check() == nil && len(a.e.stuck()) == 0 })
 }
 
 func TestTwoInstancesShareTheShardsAndOneTakesOverFromTheOther(t *testing.T) {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event/frame"
+	"github.com/millrace/millrace/libs/failpoint"
+	"github.com/millrace/millrace/libs/svc"
 )
 
 const (
@@ -31,12 +33,14 @@ type reader struct {
 	js     jetstream.JetStream
 	stream string
 	log    *slog.Logger
+	m      *shardMetrics
 }
 
 // run reads until ctx is done and then closes out.
 func (r *reader) run(ctx context.Context, from uint64, out chan<- *rawFrame) error {
 	defer close(out)
 	var wait delay
+	var lines svc.Repeated
 	for ctx.Err() == nil {
 		before := from
 		err := r.follow(ctx, &from, out)
@@ -45,9 +49,11 @@ func (r *reader) run(ctx context.Context, from uint64, out chan<- *rawFrame) err
 		}
 		if from > before {
 			wait.reset()
+			lines.Over()
 		}
-		if wait.first() {
-			r.log.Warn("reading is taken up again", "stream", r.stream, "seq", from, "err", err)
+		r.m.readRetries.Inc()
+		if times, due := lines.Again(); due {
+			r.log.Warn("reading is taken up again", "stream", r.stream, "seq", from, "times", times, "err", err)
 		}
 		wait.sleep(ctx)
 	}
@@ -72,6 +78,7 @@ func (r *reader) follow(ctx context.Context, from *uint64, out chan<- *rawFrame)
 	}
 	defer msgs.Stop()
 	for {
+		failpoint.At(failpoint.EnricherReadBefore)
 		msg, err := msgs.Next(jetstream.NextContext(ctx))
 		if err != nil {
 			return fmt.Errorf("read %s: %w", r.stream, err)
@@ -83,6 +90,7 @@ func (r *reader) follow(ctx context.Context, from *uint64, out chan<- *rawFrame)
 		if f.seq < *from {
 			continue
 		}
+		failpoint.At(failpoint.EnricherReadAfter)
 		select {
 		case out <- f:
 			*from = f.seq + 1

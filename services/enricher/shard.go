@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -13,6 +14,8 @@ import (
 
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event/frame"
+	"github.com/millrace/millrace/libs/failpoint"
+	"github.com/millrace/millrace/libs/svc"
 )
 
 const (
@@ -22,8 +25,13 @@ const (
 	// lettersTime is how long the dead letters of answered frames are waited
 	// for then: the next owner finds them.
 	lettersTime = 2 * time.Second
-	// shutRetry is how often a shut shard is looked at again.
-	shutRetry = 5 * time.Second
+	// A shut shard is looked at again after the first, at last after the last
+	// delay.
+	shutFirst = 500 * time.Millisecond
+	shutLast  = 5 * time.Second
+	// deathsShown is for how long it shows that processes died at the first
+	// frame.
+	deathsShown = time.Hour
 )
 
 // shard is one ownership of a shard after the other. Its loop owns all fields;
@@ -39,6 +47,7 @@ type shard struct {
 	log        *slog.Logger
 	m          *shardMetrics
 	note       func(why error) // nil: the shard is open
+	lanes      *svc.Lanes
 
 	raw, enriched jetstream.Stream
 	mill          *mill
@@ -53,6 +62,7 @@ type shard struct {
 	received         time.Time // RAW's timestamp of the last frame
 	refused, earlier uint64    // the last two frames with refused events
 	careful          int       // frames still to be sent one at a time
+	opened           time.Time // when this ownership began
 	answered         audit     // the frame read last
 	auditor          audit
 }
@@ -62,18 +72,29 @@ type shard struct {
 // ([ErrFenced]) or something fails. A shard that must stay shut is looked at
 // again slowly.
 func (s *shard) own(ctx context.Context) error {
+	var lines svc.Repeated
+	delay := shutFirst
 	for {
+		began := time.Now()
 		err := s.once(ctx)
 		if !errors.Is(err, ErrShut) {
 			return err
 		}
+		if time.Since(began) > 2*shutLast { // it was open in between
+			delay = shutFirst
+			lines.Over()
+		}
 		s.note(err)
-		s.log.Error("the shard stays shut", "err", err)
+		s.m.shut.Inc()
+		if times, due := lines.Again(); due {
+			s.log.Error("the shard stays shut", "err", err, "times", times)
+		}
 		if errors.Is(err, errReplaced) {
 			<-ctx.Done()
 			return ctx.Err()
 		}
-		timer := time.NewTimer(shutRetry)
+		timer := time.NewTimer(delay/2 + rand.N(delay/2)) //nolint:gosec // no secret
+		delay = min(2*delay, shutLast)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
@@ -86,10 +107,12 @@ func (s *shard) own(ctx context.Context) error {
 // once is one ownership from takeover to drain.
 func (s *shard) once(ctx context.Context) error {
 	s.note(errors.New("taking over"))
+	failpoint.At(failpoint.EnricherTakeoverBefore)
 	p, err := s.takeover(ctx)
 	if err != nil {
 		return err
 	}
+	failpoint.At(failpoint.EnricherTakeoverAfter)
 	s.held, s.lostBelow, s.careful = nil, 0, 0
 	s.answered, s.auditor = audit{}, audit{}
 	s.crash = crashLog{kv: s.kv, key: s.names.KeyCrash(s.id), process: s.cfg.process}
@@ -97,7 +120,14 @@ func (s *shard) once(ctx context.Context) error {
 		return err
 	}
 	s.open(p)
+	s.m.takeovers.Inc()
+	// The record outlives the processes: a counter would not, and none of them
+	// may live until it is scraped but the one that gets past the frame. That one
+	// shows it for an hour.
+	s.m.diedAt.Set(float64(max(0, s.crash.record.Count-1)))
+	s.opened = failpoint.Now()
 	if s.careful = s.crash.careful(); s.careful > 0 {
+		s.m.deaths.Inc()
 		s.log.Warn("the process died before it could answer this frame", "seq", s.next, "deaths", s.crash.record.Count-1)
 	}
 
@@ -106,10 +136,11 @@ func (s *shard) once(ctx context.Context) error {
 	working, stopWorking := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWorking()
 	var g errgroup.Group
-	r := reader{js: s.js, stream: s.names.StreamRaw(s.id), log: s.log}
+	r := reader{js: s.js, stream: s.names.StreamRaw(s.id), log: s.log, m: s.m}
 	g.Go(func() error { return r.run(reading, p.from, s.in) })    // ends with reading
 	g.Go(func() error { s.letters.run(working); return nil })     // ends with working
 	g.Go(func() error { s.letters.tell(working); return nil })    // ends with working
+	g.Go(func() error { s.look(working); return nil })            // ends with working
 	defer func() { stopReading(); stopWorking(); _ = g.Wait() }() // their only error is that they were told
 
 	if err = s.readBack(ctx, p); err == nil {
@@ -160,12 +191,17 @@ func (s *shard) await(ctx context.Context, in <-chan *rawFrame, tick <-chan time
 		}
 		s.held = f
 	case <-ok:
+		failpoint.At(failpoint.EnricherAckBefore)
 		s.acknowledged(s.out.pop())
+		failpoint.At(failpoint.EnricherAckAfter)
 		s.out.recovered()
 	case err := <-failed:
 		return s.out.settle(ctx, err, s.acknowledged)
 	case <-s.letters.moved:
 	case <-tick:
+		if failpoint.Due(s.opened, deathsShown) && s.out.acked >= s.crash.record.Seq {
+			s.m.diedAt.Set(0)
+		}
 		if err := s.auditor.check(ctx, s.raw, s.answered.seq, s.answered.id); err != nil {
 			return fmt.Errorf("shard %d: %w", s.id, err)
 		}

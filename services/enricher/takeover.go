@@ -125,7 +125,7 @@ func (s *shard) open(p position) {
 	s.mill = newMill(s.id, s.cfg.Limits, s.maxPayload, seen, s.crash.deadly())
 	s.out = &outbox{
 		js: s.js, stream: s.enriched, subject: s.names.Enriched(s.id), writer: rand.Text(),
-		log: s.log, m: s.m, acked: p.last,
+		log: s.log, m: s.m, acked: p.last, troubled: s.troubled,
 	}
 	s.letters = newLetters(s, p)
 	s.in = make(chan *rawFrame, aheadFrames)

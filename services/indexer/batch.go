@@ -10,6 +10,7 @@ import (
 
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event/frame"
+	"github.com/millrace/millrace/libs/failpoint"
 )
 
 var (
@@ -141,7 +142,7 @@ func (b *batch) add(a *arrival) error {
 		return fmt.Errorf("%w: shard %d: frame %d after %d", ErrGap, p.shard, a.seq, p.last)
 	}
 	if b.frames == 0 {
-		b.started = time.Now()
+		b.started = failpoint.Now()
 	}
 	if len(p.frames) == 0 {
 		p.first, p.life = a.seq, a.life

@@ -7,6 +7,7 @@ import (
 
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event/frame"
+	"github.com/millrace/millrace/libs/failpoint"
 )
 
 // maxExcluded is how many rows of one block may be refused for their content.
@@ -34,6 +35,7 @@ func (c *committer) refused(ctx context.Context, rows *frame.Block, cause error)
 	if err := view.Parse(rows.AppendNative(nil)); err != nil {
 		return err
 	}
+	c.metrics.bisects.Inc()
 	p := poison{store: c.store, view: view, why: map[string]int{}}
 	p.intent = *c.last.Open
 	for i, w := range p.intent.Whys {
@@ -50,7 +52,10 @@ func (c *committer) refused(ctx context.Context, rows *frame.Block, cause error)
 	}
 	c.metrics.poisoned.Add(float64(found))
 	c.log.Warn("rows that ClickHouse refuses become dead letters", "frames", frames(c.last.Open), "rows", found, "err", cause)
-	return c.append(ctx, &p.intent)
+	failpoint.At(failpoint.IndexerExcludeBefore)
+	err := c.append(ctx, &p.intent)
+	failpoint.At(failpoint.IndexerExcludeAfter)
+	return err
 }
 
 // poison looks for the rows of a view that a probe refuses.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -15,6 +16,10 @@ import (
 // they are: a stream or a database was lost, shortened or restored. Going on
 // would give sequences twice. The shard stays shut.
 var ErrWentBack = errors.New("the streams, the ledger and ClickHouse disagree; nothing is written until `millrace recover` has been run")
+
+// checkTimeout is how long ClickHouse may take to look for the newest row of a
+// shard, which it finds by an index.
+const checkTimeout = 10 * time.Second
 
 // mayOpen checks RAW.last >= ENRICHED.last >= what the ledger knows >= what
 // ClickHouse has, that ENRICHED holds the frame to go on from, and that it was
@@ -49,7 +54,9 @@ func (s *shard) mayOpen(ctx context.Context, next, known uint64) error {
 	}
 	table := s.sink.dial()
 	defer table.close()
-	beyond, err := table.Beyond(ctx, s.id, known)
+	ask, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	beyond, err := table.Beyond(ask, s.id, known)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event/frame"
+	"github.com/millrace/millrace/libs/failpoint"
+	"github.com/millrace/millrace/libs/svc"
 )
 
 // ErrDoubled says that ClickHouse holds more rows of a block than it was ever
@@ -37,6 +39,10 @@ type committer struct {
 	metrics *metrics
 	log     *slog.Logger
 	backoff func() delays
+	// retried, if set, hears what is tried again, and nil when that has come to
+	// its end, for status.
+	retried func(err error)
+	lines   svc.Repeated
 	// bury publishes the dead letters of rows that ClickHouse refused.
 	bury func(ctx context.Context, open *bus.Intent) error
 
@@ -66,11 +72,11 @@ func (c *committer) state() []bus.Proof {
 func (c *committer) append(ctx context.Context, open *bus.Intent) error {
 	rec := bus.Record{
 		Incarnation: c.incarnation, Sink: c.sink, Shards: c.state(),
-		Open: open, Owner: c.owner, At: time.Now().UTC(),
+		Open: open, Owner: c.owner, At: failpoint.Now().UTC(),
 	}
 	delays := c.backoff()
 	for {
-		asked := time.Now()
+		asked := failpoint.Now()
 		err := c.journal.Append(ctx, &rec, c.last.Revision)
 		if err == nil {
 			c.last, c.proven, c.ours = rec, false, asked
@@ -80,20 +86,49 @@ func (c *committer) append(ctx context.Context, open *bus.Intent) error {
 			c.metrics.fenced.Inc()
 			return err
 		}
-		c.metrics.retries.WithLabelValues("ledger").Inc()
-		c.log.Warn("ledger append is retried", "err", err)
+		c.again("ledger", open, err)
 		if err := delays.wait(ctx); err != nil {
 			return err
 		}
 	}
 }
 
+// again counts a step that failed, and tells of it where that is due.
+func (c *committer) again(step string, open *bus.Intent, err error) {
+	c.metrics.retries.WithLabelValues(step).Inc()
+	if c.retried != nil {
+		c.retried(err)
+	}
+	if times, due := c.lines.Again(); due {
+		what := ""
+		if open != nil {
+			what = frames(open)
+		}
+		c.log.Warn("a step of the block is retried", "step", step, "frames", what, "times", times, "err", err)
+	}
+}
+
+// over notes that the steps of a block have succeeded, and tells of it if one
+// of them had failed.
+func (c *committer) over(open *bus.Intent) {
+	times, lasted, was := c.lines.Over()
+	if !was {
+		return
+	}
+	if c.retried != nil {
+		c.retried(nil)
+	}
+	c.log.Info("retrying has come to its end", "frames", frames(open), "times", times, "after", lasted.String())
+}
+
 // commit brings a block into ClickHouse: it returns nil only when its rows
 // are proven to be there.
 func (c *committer) commit(ctx context.Context, open *bus.Intent, rows *frame.Block) error {
+	failpoint.At(failpoint.IndexerIntentBefore)
 	if err := c.append(ctx, open); err != nil {
 		return err
 	}
+	failpoint.At(failpoint.IndexerIntentAfter)
 	return c.settle(ctx, rows, true)
 }
 
@@ -107,12 +142,12 @@ func (c *committer) settle(ctx context.Context, rows *frame.Block, fresh bool) e
 		switch {
 		case err == nil && done:
 			c.proven = true
+			c.over(c.last.Open)
 			return nil
 		case errors.Is(err, bus.ErrFenced), errors.Is(err, ErrDoubled), ctx.Err() != nil:
 			return err
 		case err != nil:
-			c.metrics.retries.WithLabelValues("insert").Inc()
-			c.log.Warn("insert is retried", "frames", frames(c.last.Open), "err", err)
+			c.again("insert", c.last.Open, err)
 			if err := delays.wait(ctx); err != nil {
 				return err
 			}
@@ -146,7 +181,7 @@ func (c *committer) try(ctx context.Context, rows *frame.Block, fresh bool) (don
 	if err := c.confirm(ctx); err != nil {
 		return false, err
 	}
-	have, err := c.store.Count(ctx, open.Ranges)
+	have, err := c.count(ctx, open)
 	if err != nil {
 		return false, err
 	}
@@ -175,7 +210,7 @@ func (c *committer) try(ctx context.Context, rows *frame.Block, fresh bool) (don
 	if err := c.store.Insert(ctx, send, c.last.Token()); err != nil {
 		return false, c.refused(ctx, send, err)
 	}
-	if have, err = c.store.Count(ctx, open.Ranges); err != nil {
+	if have, err = c.count(ctx, open); err != nil {
 		return false, err
 	}
 	if have < want {
@@ -186,15 +221,29 @@ func (c *committer) try(ctx context.Context, rows *frame.Block, fresh bool) (don
 		c.log.Warn("ClickHouse knows the token of rows it does not have", "frames", frames(open), "have", have, "want", want)
 		next := *open
 		next.Attempt++
-		return false, c.append(ctx, &next)
+		failpoint.At(failpoint.IndexerAttemptBefore)
+		err := c.append(ctx, &next)
+		failpoint.At(failpoint.IndexerAttemptAfter)
+		return false, err
 	}
 	return have == want, c.bury(ctx, open)
+}
+
+func (c *committer) count(ctx context.Context, open *bus.Intent) (uint64, error) {
+	if err := failpoint.Error(failpoint.IndexerCountBefore); err != nil {
+		return 0, err
+	}
+	have, err := c.store.Count(ctx, open.Ranges)
+	if err != nil {
+		return 0, err
+	}
+	return have, failpoint.Error(failpoint.IndexerCountAfter)
 }
 
 // stale says that too much time has gone by since the newest record was known
 // to be ours, on the clock that stops with a suspended machine or on the other.
 func (c *committer) stale() bool {
-	now := time.Now()
+	now := failpoint.Now()
 	wall := now.Round(0).Sub(c.ours.Round(0))
 	return now.Sub(c.ours) > freshIntent || wall > freshIntent || wall < 0
 }
@@ -204,8 +253,14 @@ func (c *committer) confirm(ctx context.Context) error {
 	if !c.stale() {
 		return nil
 	}
-	asked := time.Now()
+	asked := failpoint.Now()
+	if err := failpoint.Error(failpoint.IndexerConfirmBefore); err != nil {
+		return err
+	}
 	newest, err := c.journal.Newest(ctx)
+	if err == nil {
+		err = failpoint.Error(failpoint.IndexerConfirmAfter)
+	}
 	if err != nil {
 		return err
 	}
@@ -223,7 +278,14 @@ func (c *committer) close(ctx context.Context) error {
 	if c.last.Open == nil || !c.proven {
 		return nil
 	}
-	return c.append(ctx, nil)
+	open := c.last.Open
+	failpoint.At(failpoint.IndexerProvenBefore)
+	err := c.append(ctx, nil)
+	failpoint.At(failpoint.IndexerProvenAfter)
+	if err == nil {
+		c.over(open) // no further block may come to say so
+	}
+	return err
 }
 
 // frames names a block's frames in log lines and errors, as shard:first-last.

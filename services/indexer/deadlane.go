@@ -11,6 +11,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/failpoint"
+	"github.com/millrace/millrace/libs/svc"
 )
 
 // The dead lane brings DEAD into the table dead_letters_log:
@@ -37,23 +39,29 @@ const (
 // run works until ctx is done. Any number of indexers share the consumer.
 func (l *deadLane) run(ctx context.Context) error {
 	defer l.table.close()
-	delays := growing{next: 50 * time.Millisecond}
-	lastTrim := time.Now()
+	delays := growing{next: firstDelay}
+	var lines svc.Repeated
+	lastTrim := failpoint.Now()
 	for ctx.Err() == nil {
 		n, err := l.once(ctx)
-		if err == nil && time.Since(lastTrim) >= min(l.cfg.TrimEvery, 5*time.Second) {
-			lastTrim, err = time.Now(), l.trim(ctx)
+		if err == nil && failpoint.Due(lastTrim, min(l.cfg.TrimEvery, 5*time.Second)) {
+			lastTrim, err = failpoint.Now(), l.trim(ctx)
 		}
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:
 			l.metrics.retries.WithLabelValues("dead_letters").Inc()
-			l.log.Warn("dead letters are retried", "err", err)
+			if times, due := lines.Again(); due {
+				l.log.Warn("dead letters are retried", "times", times, "err", err)
+			}
 			if delays.wait(ctx) != nil {
 				return ctx.Err()
 			}
 		default:
-			delays.next = 50 * time.Millisecond
+			delays.next = firstDelay
+			if times, lasted, was := lines.Over(); was {
+				l.log.Info("dead letters go into ClickHouse again", "times", times, "after", lasted.String())
+			}
 			l.metrics.letters.Add(float64(n))
 		}
 	}
@@ -92,16 +100,28 @@ func (l *deadLane) once(ctx context.Context) (int, error) {
 	}
 	if err := l.insert(context.WithoutCancel(ctx), msgs); err != nil {
 		for _, msg := range msgs {
-			_ = msg.NakWithDelay(time.Second) // not acknowledged comes back by itself, only later
+			_ = msg.NakWithDelay(nakDelay(msg)) // not acknowledged comes back by itself, only later
 		}
 		return 0, err
 	}
+	failpoint.At(failpoint.IndexerDeadAckBefore)
 	for _, msg := range msgs {
 		if err := msg.Ack(); err != nil {
 			return 0, fmt.Errorf("acknowledge dead letters: %w", err) // inserted again later: the same identity
 		}
 	}
+	failpoint.At(failpoint.IndexerDeadAckAfter)
 	return len(msgs), nil
+}
+
+// nakDelay grows with every delivery: one second at first, half a minute at
+// last.
+func nakDelay(msg jetstream.Msg) time.Duration {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return time.Second
+	}
+	return min(time.Second<<min(max(meta.NumDelivered, 1)-1, 5), 30*time.Second)
 }
 
 func (l *deadLane) insert(ctx context.Context, msgs []jetstream.Msg) error {
@@ -150,6 +170,9 @@ func (l *deadLane) insert(ctx context.Context, msgs []jetstream.Msg) error {
 		{Name: "original", Data: original},
 		{Name: "received_at", Data: received},
 	}
+	if err := failpoint.Error(failpoint.IndexerDeadInsertBefore); err != nil {
+		return err
+	}
 	err := l.table.do(ctx, ch.Query{
 		Body:  input.Into("dead_letters_log"),
 		Input: input,
@@ -157,7 +180,7 @@ func (l *deadLane) insert(ctx context.Context, msgs []jetstream.Msg) error {
 	if err != nil {
 		return fmt.Errorf("insert %d dead letters: %w", shard.Rows(), err)
 	}
-	return nil
+	return failpoint.Error(failpoint.IndexerDeadInsertAfter)
 }
 
 // trim purges what every reader has: what is acknowledged, and older than
@@ -168,8 +191,15 @@ func (l *deadLane) trim(ctx context.Context) error {
 		return fmt.Errorf("look up the consumer of dead letters: %w", err)
 	}
 	floor := consumer.CachedInfo().AckFloor.Stream
-	dead := trimmer{js: l.js, stream: l.names.StreamDead(), keep: l.cfg.Keep, log: func(_ string, from, to uint64, _ bool) {
+	dead := trimmer{js: l.js, stream: l.names.StreamDead(), keep: l.cfg.Keep, purge: purgeDead, log: func(_ string, from, to uint64, _ bool) {
 		l.metrics.trimmed.Add(float64(to - from + 1))
 	}}
 	return dead.run(ctx, true, floor, floor)
+}
+
+func purgeDead(ctx context.Context, js jetstream.JetStream, stream string, below uint64) error {
+	failpoint.At(failpoint.IndexerTrimDeadBefore)
+	err := bus.Purge(ctx, js, stream, below)
+	failpoint.At(failpoint.IndexerTrimDeadAfter)
+	return err
 }

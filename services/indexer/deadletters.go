@@ -11,6 +11,7 @@ import (
 	"github.com/millrace/millrace/libs/event"
 	"github.com/millrace/millrace/libs/event/frame"
 	"github.com/millrace/millrace/libs/eventdb"
+	"github.com/millrace/millrace/libs/failpoint"
 )
 
 func isContent(err error) bool { return eventdb.Classify(err) == eventdb.Content }
@@ -61,8 +62,14 @@ func (s *sink) bury(ctx context.Context, open *bus.Intent) error {
 			Source: string(view.Str(frame.RawSource, int(x.Idx))), Stage: stageIndexer, Reason: string(event.ReasonRowRefused),
 			Detail: open.Whys[x.Why], Received: received, Original: view.Str(frame.RawBody, int(x.Idx)),
 		}
+		if err := failpoint.Error(failpoint.IndexerBuryBefore); err != nil {
+			return err
+		}
 		if _, err := s.js.PublishMsg(ctx, letter.Msg(s.names)); err != nil {
 			return fmt.Errorf("publish dead letter of frame %d event %d of shard %d: %w", x.Seq, x.Idx, x.Shard, err)
+		}
+		if err := failpoint.Error(failpoint.IndexerBuryAfter); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -18,6 +18,7 @@ require (
 	github.com/antithesishq/antithesis-sdk-go v0.8.0-default-no-op // indirect
 	github.com/ebitengine/purego v0.11.3 // indirect
 	github.com/google/go-tpm v0.9.8 // indirect
+	github.com/kylelemons/godebug v1.1.0 // indirect
 	github.com/minio/highwayhash v1.0.4 // indirect
 	github.com/nats-io/jwt/v2 v2.8.2 // indirect
 	github.com/nats-io/nats-server/v2 v2.15.2 // indirect
@@ -39,8 +40,10 @@ require (
 	github.com/hashicorp/go-version v1.9.0 // indirect
 	github.com/klauspost/compress v1.20.3 // indirect
 	github.com/mfridman/interpolate v0.0.2 // indirect
+	github.com/millrace/millrace/libs/failpoint v0.0.0
 	github.com/millrace/millrace/libs/localdb v0.0.0
 	github.com/millrace/millrace/libs/testkit v0.0.0
+	github.com/millrace/millrace/libs/testkit/explore v0.0.0
 	github.com/millrace/millrace/schemas v0.0.0 // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
 	github.com/nats-io/nkeys v0.4.16 // indirect
@@ -82,3 +85,7 @@ replace github.com/millrace/millrace/libs/localdb => ../../libs/localdb
 replace github.com/millrace/millrace/schemas => ../../schemas
 
 replace github.com/millrace/millrace/libs/testkit => ../../libs/testkit
+
+replace github.com/millrace/millrace/libs/failpoint => ../../libs/failpoint
+
+replace github.com/millrace/millrace/libs/testkit/explore => ../../libs/testkit/explore

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ClickHouse/ch-go"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 	"github.com/prometheus/client_golang/prometheus"
@@ -103,8 +104,11 @@ type Indexer struct {
 	log     *slog.Logger
 	metrics *metrics
 
-	mu     sync.Mutex     // guards shards
-	shards map[int]string // of owned sinks; the text is why one is shut, "" when open
+	lanes *svc.Lanes // the shards of owned sinks
+
+	mu     sync.Mutex // guards the rest
+	nc     *nats.Conn // set once ready
+	leases *bus.Leases
 	ready  bool
 }
 
@@ -119,7 +123,7 @@ func New(cfg Config) (*Indexer, error) {
 		cfg.Instance = nuid.Next()
 	}
 	cfg.pace = pace{minAge: cfg.FlushMin, maxAge: cfg.FlushMax, maxRows: cfg.MaxRows, maxBytes: cfg.MaxBytes}
-	x := &Indexer{cfg: cfg, log: cfg.Log, metrics: newMetrics(cfg.Reg), shards: map[int]string{}}
+	x := &Indexer{cfg: cfg, log: cfg.Log, metrics: newMetrics(cfg.Reg), lanes: svc.NewLanes("indexer", cfg.Reg, bus.StuckReasons()...)}
 	cfg.Health.Register("shards", func(context.Context) error { return x.check() })
 	return x, nil
 }
@@ -130,26 +134,31 @@ func (x *Indexer) check() error {
 	if !x.ready {
 		return errors.New("waiting for NATS, the streams and ClickHouse's tables")
 	}
-	var all []error
-	for id, why := range x.shards {
-		if why != "" {
-			all = append(all, fmt.Errorf("shard %d is shut: %s", id, why))
+	if !x.nc.IsConnected() {
+		return errors.New("NATS is away")
+	}
+	if x.leases != nil {
+		if err := x.leases.Trouble(); err != nil {
+			return fmt.Errorf("NATS does not answer: %w", err)
 		}
 	}
-	return errors.Join(all...)
+	return x.lanes.Check()
 }
 
-func (x *Indexer) note(shard int, why string, open float64) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.shards[shard] = why
+// note says that a shard is open, or with an error that it is shut.
+func (x *Indexer) note(shard int, why error) {
+	open := 0.0
+	if why == nil {
+		open = 1
+		x.lanes.Open(shard)
+	} else {
+		x.lanes.Shut(shard, stuckReason(why), why.Error())
+	}
 	x.metrics.open.WithLabelValues(strconv.Itoa(shard)).Set(open)
 }
 
 func (x *Indexer) forget(shard int) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	delete(x.shards, shard)
+	x.lanes.Forget(shard)
 	x.metrics.open.WithLabelValues(strconv.Itoa(shard)).Set(0)
 }
 
@@ -192,12 +201,13 @@ func (x *Indexer) Run(ctx context.Context) error {
 		return ignoreCancel(ctx, err)
 	}
 	x.mu.Lock()
-	x.ready = true
+	x.ready, x.nc = true, nc
 	x.mu.Unlock()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return x.work(ctx, inst, js, ledger, leases) })
 	lane := deadLane{cfg: &x.cfg, names: names, js: js, table: x.newTable(), metrics: x.metrics, log: x.log}
 	g.Go(func() error { return lane.run(ctx) })
+	g.Go(func() error { return bus.TellWhy(ctx, js, names, "indexer", x.stuck) })
 	return ignoreCancel(ctx, g.Wait())
 }
 
@@ -226,18 +236,28 @@ func (x *Indexer) newTable() *table {
 func (x *Indexer) work(ctx context.Context, inst bus.Installation, js jetstream.JetStream, ledger jetstream.Stream, kv jetstream.KeyValue) error {
 	leases, err := bus.NewLeases(bus.LeaseConfig{
 		KV: kv, Service: "indexer", Instance: x.cfg.Instance, Shards: inst.Sinks, TTL: x.cfg.LeaseTTL, Log: x.log.With("leases", "sinks"),
+		Happened: x.metrics.lease,
+		Theirs: func(sink int) {
+			for _, shard := range inst.ShardsOf(sink) {
+				x.forget(shard)
+			}
+		},
 	})
 	if err != nil {
 		return err
 	}
+	x.mu.Lock()
+	x.leases = leases
+	x.mu.Unlock()
 	return leases.Run(ctx, func(ctx context.Context, id int) error {
 		err := x.sink(id, inst, js, ledger, kv).run(ctx)
 		for _, shard := range inst.ShardsOf(id) {
-			// A twin that has fenced us has it; that is how it should be.
-			if err == nil || errors.Is(err, bus.ErrFenced) {
+			// A twin that has fenced us has it, or will have it since we were told to
+			// leave; that is how it should be.
+			if err == nil || ctx.Err() != nil || errors.Is(err, bus.ErrFenced) {
 				x.forget(shard)
 			} else {
-				x.note(shard, err.Error(), 0)
+				x.note(shard, err)
 			}
 		}
 		return err
@@ -247,7 +267,7 @@ func (x *Indexer) work(ctx context.Context, inst bus.Installation, js jetstream.
 func (x *Indexer) sink(id int, inst bus.Installation, js jetstream.JetStream, ledger jetstream.Stream, kv jetstream.KeyValue) *sink {
 	s := &sink{
 		id: id, cfg: &x.cfg, inst: inst, names: inst.Names, js: js, ledger: ledger, kv: kv, table: x.newTable(), dial: x.newTable,
-		note: x.note, metrics: x.metrics, log: x.log.With("sink", id),
+		note: x.note, lanes: x.lanes, metrics: x.metrics, log: x.log.With("sink", id),
 	}
 	return s.owned()
 }

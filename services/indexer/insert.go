@@ -12,6 +12,7 @@ import (
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event/frame"
 	"github.com/millrace/millrace/libs/eventdb"
+	"github.com/millrace/millrace/libs/failpoint"
 )
 
 // place names a row.
@@ -51,7 +52,7 @@ func (t *table) connect(ctx context.Context) error {
 	}
 	client, err := t.dial(ctx)
 	if err != nil {
-		return fmt.Errorf("connect to ClickHouse: %w", err)
+		return fmt.Errorf("connect to ClickHouse: %w", unanswered(err))
 	}
 	t.client, t.probing = client, false
 	return nil
@@ -67,9 +68,17 @@ func (t *table) do(ctx context.Context, q ch.Query) error {
 	}
 	if err := t.client.Do(ctx, q); err != nil {
 		t.close()
-		return err
+		return unanswered(err)
 	}
 	return nil
+}
+
+// unanswered marks an error that is not ClickHouse's own word.
+func unanswered(err error) error {
+	if _, said := eventdb.Code(err); said {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errNoAnswer, err)
 }
 
 func (t *table) close() {
@@ -86,6 +95,9 @@ func setting(key, value string) ch.Setting {
 }
 
 func (t *table) Insert(ctx context.Context, b *frame.Block, token string) error {
+	if err := failpoint.Error(failpoint.IndexerInsertBefore); err != nil {
+		return err
+	}
 	err := t.do(ctx, ch.Query{
 		Body:  eventdb.InsertEvents(),
 		Input: eventdb.Input(b),
@@ -96,7 +108,7 @@ func (t *table) Insert(ctx context.Context, b *frame.Block, token string) error 
 	if err != nil {
 		return fmt.Errorf("insert %d rows: %w", b.Rows(), err)
 	}
-	return nil
+	return failpoint.Error(failpoint.IndexerInsertAfter)
 }
 
 func (t *table) Probe(ctx context.Context, b *frame.Block) error {
@@ -111,6 +123,9 @@ func (t *table) Probe(ctx context.Context, b *frame.Block) error {
 		}
 		t.probing = true
 	}
+	if err := failpoint.Error(failpoint.IndexerProbeBefore); err != nil {
+		return err
+	}
 	err := t.do(ctx, ch.Query{
 		Body:  eventdb.InsertInto(probeTable),
 		Input: eventdb.Input(b),
@@ -118,7 +133,7 @@ func (t *table) Probe(ctx context.Context, b *frame.Block) error {
 	if err != nil {
 		return fmt.Errorf("probe %d rows: %w", b.Rows(), err)
 	}
-	return nil
+	return failpoint.Error(failpoint.IndexerProbeAfter)
 }
 
 // where asks for all ranges in one query, so that the answer is of one moment.
@@ -150,6 +165,9 @@ func (t *table) Present(ctx context.Context, ranges []bus.Range) (map[place]stru
 	var seqs proto.ColUInt64
 	var idxs proto.ColUInt32
 	found := map[place]struct{}{}
+	if err := failpoint.Error(failpoint.IndexerListBefore); err != nil {
+		return nil, err
+	}
 	err := t.do(ctx, ch.Query{
 		Body:   "SELECT _shard, _seq, _idx" + where(ranges),
 		Result: proto.Results{{Name: "_shard", Data: &shards}, {Name: "_seq", Data: &seqs}, {Name: "_idx", Data: &idxs}},
@@ -163,7 +181,7 @@ func (t *table) Present(ctx context.Context, ranges []bus.Range) (map[place]stru
 	if err != nil {
 		return nil, fmt.Errorf("list the rows of a block: %w", err)
 	}
-	return found, nil
+	return found, failpoint.Error(failpoint.IndexerListAfter)
 }
 
 // Beyond is the highest frame of a shard after seq that has a row, 0 for none.

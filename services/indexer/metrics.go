@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/failpoint"
 )
 
 // metrics of one indexer. Every repair, fence, retry, orphan and alarm is
@@ -25,8 +26,15 @@ type metrics struct {
 	poisoned  prometheus.Counter
 	trimmed   prometheus.Counter
 	letters   prometheus.Counter
-	open      *prometheus.GaugeVec
-	proven    *prometheus.GaugeVec
+	leases    *prometheus.CounterVec
+	bisects   prometheus.Counter
+	rewinds   prometheus.Counter
+	audits    *prometheus.CounterVec
+	// Rows that an audit found missing, brought back, and could not.
+	auditMissing, auditInserted, auditGone prometheus.Counter
+
+	open   *prometheus.GaugeVec
+	proven *prometheus.GaugeVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -47,6 +55,15 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "millrace_indexer_retries_total", Help: "Steps that failed and were tried again.",
 		}, []string{"step"}),
+		leases: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "millrace_indexer_leases_total", Help: "What happened to leases of sinks.",
+		}, []string{"event"}),
+		audits: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "millrace_indexer_audit_runs_total", Help: "Audits of what was proven lately, after ClickHouse was started or a sink taken over.",
+		}, []string{"outcome"}),
+		auditMissing:  counter("audit_missing_rows_total", "Rows that ClickHouse had acknowledged and an audit did not find: an alarm."),
+		auditInserted: counter("audit_inserted_rows_total", "Of them, rows that were inserted again."),
+		auditGone:     counter("audit_gone_rows_total", "Of them, rows whose frames ENRICHED no longer holds: an alarm."),
 		open: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "millrace_indexer_shard_open", Help: "1 while this process works on the shard.",
 		}, []string{"shard"}),
@@ -63,10 +80,26 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		orphans:   counter("orphan_tokens_total", "Tokens that ClickHouse knew without having their rows."),
 		doubled:   counter("doubled_blocks_total", "Blocks of which ClickHouse holds too many rows: an alarm."),
 		poisoned:  counter("refused_rows_total", "Rows that ClickHouse refused for their content."),
+		bisects:   counter("bisected_blocks_total", "Blocks that were halved to find the rows that ClickHouse refuses."),
+		rewinds:   counter("rewinds_total", "Times that frames of a shard had to be read again."),
 		trimmed:   counter("trimmed_frames_total", "Frames purged from the streams after proof."),
 		letters:   counter("dead_letters_total", "Dead letters brought into ClickHouse."),
 	}
-	reg.MustRegister(m.events, m.retries, m.open, m.proven)
+	reg.MustRegister(m.events, m.retries, m.leases, m.audits, m.open, m.proven)
+	// A series that begins with its first increment has no rate: the fault that
+	// made it would not be seen.
+	for _, step := range []string{"insert", "ledger", "dead_letters", "trim", "shard"} {
+		m.retries.WithLabelValues(step)
+	}
+	for _, outcome := range []string{"ok", "repaired", "gone", "doubled", "failed"} {
+		m.audits.WithLabelValues(outcome)
+	}
+	for _, outcome := range []string{"row", "repeat", "dead"} {
+		m.events.WithLabelValues(outcome)
+	}
+	for _, event := range bus.LeaseEvents() {
+		m.leases.WithLabelValues(event)
+	}
 	return m
 }
 
@@ -81,5 +114,8 @@ func (m *metrics) observe(b *batch, commit time.Duration) {
 	m.blocks.Inc()
 	m.blockRows.Observe(float64(sum.Rows))
 	m.commit.Observe(commit.Seconds())
-	m.wait.Observe((time.Since(b.started) - commit).Seconds())
+	m.wait.Observe(max(0, (failpoint.Since(b.started) - commit).Seconds()))
 }
+
+// lease counts what happened to one.
+func (m *metrics) lease(event string) { m.leases.WithLabelValues(event).Inc() }

@@ -5,303 +5,302 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/ClickHouse/ch-go"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/millrace/millrace/libs/bus"
-	"github.com/millrace/millrace/libs/event/frame"
+	"github.com/millrace/millrace/libs/testkit/explore"
 )
 
-// The model runs the committer's own code against a simulated ledger and a
-// simulated ClickHouse, and explores every interleaving of crashes, lost
-// replies, orphan tokens, half-written blocks and paused twins up to a number
-// of faults.
+// The model runs the committer's own code, and that of the ledger, against a
+// simulated JetStream and a simulated ClickHouse. Owners are interleaved at
+// every call they make; what each call may meet is below. docs/decisions/
+// 0006-model.md says what is inside the model and what is not.
 
-// chooser replays a list of decisions and answers 0 (no fault) beyond it.
-type chooser struct {
-	path   []int // decisions to take
-	widths []int // options there were at each decision
-}
+const (
+	// fault is a crash, a request or a reply that is lost, a request that
+	// arrives late, a kill of ClickHouse.
+	fault explore.Kind = iota
+	// nap is a time longer than freshIntent that goes by without anything else.
+	nap
+)
 
-func (c *chooser) choose(options int) int {
-	i := len(c.widths)
-	c.widths = append(c.widths, options)
-	if i < len(c.path) {
-		return c.path[i]
-	}
-	return 0
-}
-
-// explore calls run with every decision list that has at most `faults`
-// decisions other than 0.
-func explore(faults int, run func(c *chooser) error) (runs int, err error) {
-	var walk func(path []int, left int) error
-	walk = func(path []int, left int) error {
-		c := &chooser{path: path}
-		runs++
-		if err := run(c); err != nil {
-			return fmt.Errorf("decisions %v: %w", path, err)
-		}
-		if left == 0 {
-			return nil
-		}
-		for i := len(path); i < len(c.widths); i++ {
-			for option := 1; option < c.widths[i]; option++ {
-				next := make([]int, i+1)
-				copy(next, path)
-				next[i] = option
-				if err := walk(next, left-1); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	}
-	return runs, walk(nil, faults)
-}
-
-type crash struct{}
-
-// world is the outside of the committer. Rows fall into two partitions by
-// _idx, each written and deduplicated on its own, as in ClickHouse.
+// world is the outside of the owners of one sink.
 type world struct {
-	*chooser
-	records []bus.Record
+	*explore.Story
+	in *scenario
+
+	bodies  [][]byte // the ledger's records
 	rows    map[place]int
-	tokens  map[string]bool
-	late    []func() // inserts of paused owners, still to arrive
-	poison  map[place]bool
+	tokens  []string       // as ClickHouse knows them, oldest first
+	added   int            // tokens that were ever noted
+	noted   map[string]int // how many there were before each
+	late    []late         // requests that arrive some time
 	letters map[place]bool
+	trimmed [modelShards]uint64 // frames that ENRICHED no longer holds
+
+	owners  []*owner
+	lives   int
+	elapsed int   // seconds
+	slept   int   // of them
+	broken  error // the first thing that may never be
+}
+
+// late is a request on its way.
+type late struct {
+	what   any
+	arrive func()
+	state  uint64 // what it will do, for the world's state
 }
 
 var errNetwork = errors.New("connection lost")
 
-func (w *world) Append(_ context.Context, rec *bus.Record, expect uint64) error {
-	fate := w.choose(3)
-	if fate == 1 {
-		panic(crash{})
+// appends is a record as a failure tells of it.
+type appends []byte
+
+func (body appends) String() string {
+	rec, err := bus.DecodeRecord(body)
+	if err != nil {
+		return err.Error()
 	}
-	if uint64(len(w.records)) != expect {
-		return bus.ErrFenced
+	text := "append of owner " + rec.Owner + ", proven"
+	for _, p := range rec.Shards {
+		text += fmt.Sprintf(" %d:%d", p.Shard, p.Proven)
 	}
-	w.records = append(w.records, *rec)
-	rec.Revision = uint64(len(w.records))
-	if fate == 2 {
-		panic(crash{})
+	if rec.Open != nil {
+		text += fmt.Sprintf(", open %s attempt %d", frames(rec.Open), rec.Open.Attempt)
 	}
-	return nil
+	return text
 }
 
-func (w *world) Newest(context.Context) (uint64, error) { return uint64(len(w.records)), nil }
+// timeless is a record without its time, which differs from story to story.
+func timeless(body []byte) string {
+	text := string(body)
+	before, after, _ := strings.Cut(text, `"at":"`)
+	_, after, _ = strings.Cut(after, `"`)
+	return before + after
+}
 
-func placesOf(b *frame.Block) []place {
-	v := frame.NewView(frame.RowSchema)
-	if err := v.Parse(b.AppendNative(nil)); err != nil {
-		panic(err)
+// state stands for all that the rest of the story depends on. Of the ledger that
+// is the newest record and its number, of an owner what it has been told, and
+// of one that has ended only how.
+func (w *world) state() uint64 {
+	h := explore.Mix(1, uint64(len(w.bodies)), uint64(w.lives), uint64(w.elapsed))
+	if n := len(w.bodies); n > 0 {
+		h = explore.MixText(h, timeless(w.bodies[n-1]))
 	}
-	var all []place
-	for r := range v.Rows() {
-		all = append(all, place{v.U16(frame.ColShard, r), v.U64(frame.ColSeq, r), v.U32(frame.ColIdx, r)})
+	for _, p := range modelPlaces {
+		bit := uint64(w.rows[p]) << 1
+		if w.letters[p] {
+			bit++
+		}
+		h = explore.Mix(h, bit)
 	}
-	return all
+	known := uint64(0) // in any order, unless they are forgotten in one
+	for i, t := range w.tokens {
+		order := uint64(0)
+		if w.in.window > 0 {
+			order = uint64(w.added - i)
+		}
+		known += explore.MixText(order, t)
+	}
+	if w.in.window > 0 {
+		for t, n := range w.noted {
+			known += explore.MixText(uint64(n), t)
+		}
+		h = explore.Mix(h, uint64(w.added))
+	}
+	onTheWay := uint64(0)
+	for _, l := range w.late {
+		onTheWay += l.state
+	}
+	h = explore.Mix(h, known, onTheWay)
+	h = explore.Mix(h, w.trimmed[:]...)
+	done := uint64(0)
+	for _, o := range w.owners {
+		switch o.fate {
+		case alive:
+			h = explore.Mix(h, o.seen)
+		case through:
+			done = 1
+		}
+	}
+	return explore.Mix(h, done)
+}
+
+func (w *world) breaks(format string, args ...any) {
+	if w.broken == nil {
+		w.broken = fmt.Errorf(format, args...)
+	}
+}
+
+// append is JetStream's compare-and-set.
+func (w *world) append(body []byte, expect uint64) (seq uint64, err error) {
+	if uint64(len(w.bodies)) != expect && !w.in.variant.unfenced {
+		return 0, &jetstream.APIError{Code: 400, ErrorCode: 10071, Description: "wrong last sequence"}
+	}
+	w.bodies = append(w.bodies, body)
+	rec, ok := w.in.records[string(body)]
+	if !ok {
+		if rec, err = bus.DecodeRecord(body); err != nil {
+			return 0, err
+		}
+		w.in.records[string(body)] = rec
+	}
+	w.holds(&rec)
+	return uint64(len(w.bodies)), nil
+}
+
+// holds checks that what a record says is proven is there.
+func (w *world) holds(rec *bus.Record) {
+	for _, p := range rec.Shards {
+		if p.Proven < w.trimmed[p.Shard] {
+			w.breaks("the ledger says shard %d is proven up to %d, ENRICHED is trimmed up to %d", p.Shard, p.Proven, w.trimmed[p.Shard])
+		}
+	}
+	for _, p := range modelPlaces {
+		if p.seq > rec.Shards[p.shard].Proven {
+			continue
+		}
+		want := 1
+		if w.in.poison[p] {
+			want = 0
+		}
+		if w.rows[p] != want || w.letters[p] != w.in.poison[p] {
+			w.breaks("the ledger says that row %v is proven, it is there %d times, as a dead letter %v", p, w.rows[p], w.letters[p])
+		}
+	}
 }
 
 // write stores the rows of one partition unless its token is known. With
-// orphan, the token is noted and the rows are lost.
+// orphan, the token is noted and the rows are lost. ClickHouse deduplicates
+// each partition on its own; here they are two, by _idx.
 func (w *world) write(all []place, partition uint32, token string, orphan bool) {
-	var mine []place
-	for _, p := range all {
-		if p.idx%2 == partition {
-			mine = append(mine, p)
-		}
-	}
-	key := fmt.Sprint(partition, token)
-	if len(mine) == 0 || w.tokens[key] {
+	key := fmt.Sprint(partition, " ", token)
+	mine := slices.DeleteFunc(slices.Clone(all), func(p place) bool { return p.idx%2 != partition })
+	if len(mine) == 0 || slices.Contains(w.tokens, key) {
 		return
 	}
-	w.tokens[key] = true
-	if !orphan {
-		for _, p := range mine {
-			w.rows[p]++
+	w.tokens = append(w.tokens, key)
+	if _, ok := w.noted[token]; !ok {
+		w.noted[token] = w.added
+	}
+	w.added++
+	if n := 2 * w.in.window; n > 0 {
+		w.tokens = w.tokens[max(0, len(w.tokens)-n):]
+		// So many blocks take longer than freshIntent; that is what it is for.
+		w.elapsed += int(freshIntent.Seconds())/n + 1
+	}
+	if orphan {
+		return
+	}
+	for _, p := range mine {
+		if w.rows[p]++; w.rows[p] > 1 {
+			w.breaks("row %v is there twice", p)
 		}
 	}
 }
 
-func (w *world) refuses(all []place) error {
+// store is an insert that is not disturbed.
+func (w *world) store(all []place, token string) error {
 	for _, p := range all {
-		if w.poison[p] {
+		if w.in.poison[p] {
 			return &ch.Exception{Code: 469, Message: fmt.Sprintf("constraint is violated by %v", p)}
 		}
 	}
-	return nil
-}
-
-func (w *world) arrivals() {
-	if len(w.late) > 0 && w.choose(2) == 1 {
-		w.late[0]()
-		w.late = w.late[1:]
-	}
-}
-
-func (w *world) Insert(_ context.Context, b *frame.Block, token string) error {
-	w.arrivals()
-	all := placesOf(b)
-	if len(all) == 0 {
-		return nil
-	}
-	fate := w.choose(9)
-	if fate == 1 {
-		return errNetwork
-	}
-	if fate == 2 {
-		panic(crash{})
-	}
-	if fate == 3 { // the owner is paused, dies, and its insert arrives later
-		w.late = append(w.late, func() {
-			if w.refuses(all) == nil {
-				w.write(all, 0, token, false)
-				w.write(all, 1, token, false)
-			}
-		})
-		panic(crash{})
-	}
-	if err := w.refuses(all); err != nil {
-		return err
-	}
-	switch fate {
-	case 4: // the server is killed between noting the token and the rename
-		w.write(all, 0, token, true)
-		return errNetwork
-	case 5: // the same at the second partition
-		w.write(all, 0, token, false)
-		w.write(all, 1, token, true)
-		return errNetwork
-	case 6: // the server is killed between the partitions
-		w.write(all, 0, token, false)
-		return errNetwork
-	}
 	w.write(all, 0, token, false)
 	w.write(all, 1, token, false)
-	switch fate {
-	case 7: // the reply is lost
-		return errNetwork
-	case 8:
+	return nil
+}
+
+// arrives says whether an insert that was sent when so many tokens had been noted
+// still arrives. What the protocol relies on: an insert whose token is unknown
+// or known when it is sent arrives before ClickHouse has forgotten it. One that
+// is sent with a token that is forgotten already is the protocol's own fault. A
+// scenario may say that inserts travel as long as they like.
+func (w *world) arrives(token string, sent int) bool {
+	n := 2 * w.in.window
+	if n == 0 || w.in.slowWire {
+		return true
+	}
+	noted, ok := w.noted[token]
+	if !ok {
+		return w.added-sent <= n
+	}
+	return sent-noted > n || w.added-min(sent, noted) <= n
+}
+
+// The calls of an owner. Each is one step: it waits until the owner is
+// scheduled, and is then done at once, in one of the ways that it can go.
+
+// js and ledger are the LEDGER stream as one owner reaches it.
+type (
+	js struct {
+		jetstream.JetStream
+		o *owner
+	}
+	ledger struct {
+		jetstream.Stream
+		o *owner
+	}
+)
+
+func (j js) PublishMsg(_ context.Context, msg *nats.Msg, _ ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	o := j.o
+	o.step("append")
+	var expect uint64
+	if _, err := fmt.Sscan(msg.Header.Get(jetstream.ExpectedLastSubjSeqHeader), &expect); err != nil {
+		return nil, err
+	}
+	w, ack := o.w, &jetstream.PubAck{}
+	way := w.Fault(fault, 5)
+	o.tells(appends(msg.Data), way, "", "lost", "crash", "late", "reply lost")
+	switch way {
+	case 1:
+		return nil, o.saw(errNetwork)
+	case 2:
+		panic(crash{})
+	case 3:
+		w.late = append(w.late, late{appends(msg.Data), func() { _, _ = w.append(msg.Data, expect) }, explore.MixText(expect, timeless(msg.Data))})
+		return nil, o.saw(errNetwork)
+	}
+	var err error
+	ack.Sequence, err = w.append(msg.Data, expect)
+	if way == 4 {
+		err = errNetwork
+	}
+	o.saw(err, ack.Sequence)
+	o.rest()
+	return ack, err
+}
+
+func (l ledger) GetLastMsgForSubject(context.Context, string) (*jetstream.RawStreamMsg, error) {
+	o := l.o
+	o.step("read the ledger")
+	if err := o.mayFail(); err != nil {
+		return nil, err
+	}
+	n := len(o.w.bodies)
+	if n == 0 {
+		return nil, o.saw(jetstream.ErrMsgNotFound)
+	}
+	o.seen = explore.MixText(o.seen, timeless(o.w.bodies[n-1]))
+	o.saw(nil, uint64(n))
+	return &jetstream.RawStreamMsg{Sequence: uint64(n), Data: o.w.bodies[n-1]}, nil
+}
+
+// mayFail is a call that changes nothing: it has an answer or not.
+func (o *owner) mayFail() error {
+	way := o.w.Fault(fault, 3)
+	o.tells("", way, "", "no answer", "crash")
+	switch way {
+	case 1:
+		return o.saw(errNetwork)
+	case 2:
 		panic(crash{})
 	}
 	return nil
-}
-
-func (w *world) Probe(_ context.Context, b *frame.Block) error {
-	if w.choose(2) == 1 {
-		return errNetwork
-	}
-	return w.refuses(placesOf(b))
-}
-
-// covers says whether a row is of one of the ranges.
-func covers(ranges []bus.Range, p place) bool {
-	return slices.ContainsFunc(ranges, func(r bus.Range) bool {
-		return r.Shard == int(p.shard) && r.First <= p.seq && p.seq <= r.Last
-	})
-}
-
-func (w *world) Count(_ context.Context, ranges []bus.Range) (uint64, error) {
-	w.arrivals()
-	if w.choose(2) == 1 {
-		return 0, errNetwork
-	}
-	n := 0
-	for p, times := range w.rows {
-		if covers(ranges, p) {
-			n += times
-		}
-	}
-	return uint64(n), nil
-}
-
-func (w *world) Present(_ context.Context, ranges []bus.Range) (map[place]struct{}, error) {
-	found := map[place]struct{}{}
-	for p := range w.rows {
-		if covers(ranges, p) {
-			found[p] = struct{}{}
-		}
-	}
-	return found, nil
-}
-
-func (w *world) bury(_ context.Context, open *bus.Intent) error {
-	for _, x := range open.Excluded {
-		w.letters[place{uint16(x.Shard), x.Seq, x.Idx}] = true
-	}
-	return nil
-}
-
-type noDelay struct{}
-
-func (noDelay) wait(context.Context) error { return nil }
-
-// block is what the committer is given: an intent and its rows.
-type block struct {
-	intent bus.Intent
-	rows   *frame.Block
-}
-
-// modelRanges are the frames of two blocks of a sink with two shards. Their
-// numbers overlap, so that a count which mixes up shards is wrong.
-var modelRanges = [][]bus.Range{
-	{{Shard: 0, First: 1, Last: 2}, {Shard: 1, First: 1, Last: 1}},
-	{{Shard: 0, First: 3, Last: 3}, {Shard: 1, First: 2, Last: 3}},
-}
-
-// modelRows is the number of rows of each frame.
-const modelRows = 2
-
-func modelBlocks() []block {
-	var all []block
-	for _, ranges := range modelRanges {
-		b := block{rows: frame.NewBlock(frame.RowSchema)}
-		for _, r := range ranges {
-			for seq := r.First; seq <= r.Last; seq++ {
-				for idx := range uint32(modelRows) {
-					addRow(b.rows, uint16(r.Shard), seq, idx, "")
-					r.Totals = r.Totals.Plus(bus.Totals{In: 1, Rows: 1})
-				}
-			}
-			b.intent.Ranges = append(b.intent.Ranges, r)
-		}
-		all = append(all, b)
-	}
-	return all
-}
-
-// modelPlaces are the rows of all blocks.
-func modelPlaces() []place {
-	var all []place
-	for _, b := range modelBlocks() {
-		all = append(all, placesOf(b.rows)...)
-	}
-	return all
-}
-
-// addRow writes a row with empty columns but for its place and an event name.
-func addRow(b *frame.Block, shard uint16, seq uint64, idx uint32, event string) {
-	for i, c := range frame.Columns {
-		switch {
-		case i == frame.ColSeq:
-			b.U64(i, seq)
-		case i == frame.ColIdx:
-			b.U32(i, idx)
-		case i == frame.ColEvent:
-			b.Text(i, event)
-		case c.Type == "String":
-			b.Text(i, "")
-		case c.Type == "UInt16":
-			b.U16(i, shard)
-		case c.Type == "Bool":
-			b.Bool(i, false)
-		case c.Type == "DateTime64(3, 'UTC')":
-			b.Millis(i, 1_700_000_000_000)
-		}
-	}
-	b.EndRow()
 }

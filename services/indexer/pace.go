@@ -3,6 +3,8 @@ package indexer
 import (
 	"context"
 	"time"
+
+	"github.com/millrace/millrace/libs/failpoint"
 )
 
 // pace says when a batch is cut. A quiet sink's is cut soon, so that rows are
@@ -39,6 +41,9 @@ func (p pace) wait(b *batch, now time.Time) time.Duration {
 		return 0
 	}
 	age := now.Sub(b.started)
+	if age < 0 { // the clock was set back: what is to come would have to pass first
+		b.started, age = now, 0
+	}
 	rate := float64(b.rows) / max(age, 20*time.Millisecond).Seconds()
 	busy := min(max(rate-quietRows, 0)/(busyRows-quietRows), 1)
 	want := p.minAge + time.Duration(busy*float64(p.maxAge-p.minAge))
@@ -66,7 +71,7 @@ func (s *sink) collect(ctx context.Context, arrivals <-chan arrival, free <-chan
 			if !s.cfg.pace.full(b) {
 				in = arrivals
 			}
-			if wait := s.cfg.pace.wait(b, time.Now()); wait > 0 {
+			if wait := s.cfg.pace.wait(b, failpoint.Now()); wait > 0 {
 				timer.Reset(wait)
 			} else {
 				ready = out

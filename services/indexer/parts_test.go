@@ -194,7 +194,7 @@ func TestInsertNeedsTheWritersRightsOnly(t *testing.T) {
 	x := r.indexer()
 	tab := x.newTable()
 	defer tab.close()
-	b := modelBlocks()[0]
+	b := newBlock([]bus.Range{{Shard: 0, First: 1, Last: 2}, {Shard: 1, First: 1, Last: 1}})
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	if err := tab.Probe(ctx, b.rows); err != nil {

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/millrace/millrace/libs/svc"
 )
 
 // shard is one shard of a sink: a reader and a trimmer. What is wrong with its
@@ -84,7 +87,8 @@ func (s *shard) begin(life int, stop context.CancelCauseFunc) bool {
 // run reads until ctx is done. trouble is why the shard cannot open at first,
 // nil for one that was checked.
 func (s *shard) run(ctx context.Context, trouble error) error {
-	delays := growing{next: 50 * time.Millisecond}
+	delays := growing{next: firstDelay}
+	var lines svc.Repeated
 	checked := trouble == nil
 	for {
 		_, before, _ := s.position()
@@ -96,10 +100,14 @@ func (s *shard) run(ctx context.Context, trouble error) error {
 			return ctx.Err()
 		}
 		if _, after, _ := s.position(); after > before {
-			delays.next = 50 * time.Millisecond
+			delays.next = firstDelay
+			lines.Over()
 		}
-		s.sink.note(s.id, trouble.Error(), 0)
-		s.log.Error("shard is shut and tried again later", "err", trouble, "delay", delays.next.String())
+		s.sink.note(s.id, trouble)
+		s.sink.metrics.retries.WithLabelValues("shard").Inc()
+		if times, due := lines.Again(); due {
+			s.log.Error("shard is shut and tried again later", "err", trouble, "delay", delays.next.String(), "times", times)
+		}
 		if err := delays.wait(ctx); err != nil {
 			return err
 		}
@@ -123,11 +131,12 @@ func (s *shard) open(ctx context.Context, checked bool) error {
 	if !s.begin(life, cancel) {
 		return errors.New("frames that were handed on must be read again")
 	}
-	s.sink.note(s.id, "", 1)
+	s.sink.note(s.id, nil)
 	s.log.Info("shard is open", "next_frame", next)
 	g, working := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.read(working, life, next) })
 	g.Go(func() error { return s.trim(working) })
+	g.Go(func() error { return s.look(working) })
 	err := g.Wait()
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
@@ -160,14 +169,23 @@ func (s *shard) sound(ctx context.Context, seq uint64) error {
 	return err
 }
 
-// growing waits 50 ms at first and up to 5 s later; its end is the context,
-// because an event is never given up for an error of the way.
+// The delays of growing: short enough at first to be invisible in a restart of
+// ClickHouse, and never so long that its return goes unnoticed.
+const (
+	firstDelay = 50 * time.Millisecond
+	lastDelay  = 5 * time.Second
+)
+
+// growing waits 50 ms at first and up to 5 s later, up to half of it less by
+// chance, because all sinks of all processes wait for the same ClickHouse. Its
+// end is the context, because an event is never given up for an error of the
+// way.
 type growing struct{ next time.Duration }
 
 func (g *growing) wait(ctx context.Context) error {
-	timer := time.NewTimer(g.next)
+	timer := time.NewTimer(g.next - rand.N(g.next/2)) //nolint:gosec // no secret
 	defer timer.Stop()
-	g.next = min(2*g.next, 5*time.Second)
+	g.next = min(2*g.next, lastDelay)
 	select {
 	case <-timer.C:
 		return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event/frame"
+	"github.com/millrace/millrace/libs/failpoint"
+	"github.com/millrace/millrace/libs/svc"
 )
 
 // drainTime is how long a block that is on its way may take when the sink is
@@ -30,11 +33,14 @@ type sink struct {
 	js      jetstream.JetStream
 	ledger  jetstream.Stream
 	kv      jetstream.KeyValue
-	table   *table        // the committer's
-	dial    func() *table // of the shards' checks
-	note    func(shard int, why string, open float64)
+	table   *table                     // the committer's
+	dial    func() *table              // of the shards' checks
+	note    func(shard int, why error) // nil: it is open
+	lanes   *svc.Lanes
 	metrics *metrics
 	log     *slog.Logger
+
+	auditing atomic.Bool // rows that were proven are being counted again: nothing is trimmed
 
 	shards   []*shard
 	arrivals chan arrival
@@ -58,7 +64,13 @@ func (s *sink) newBatch() *batch { return newBatch(s.inst.ShardsOf(s.id)) }
 func (s *sink) Append(ctx context.Context, rec *bus.Record, expect uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
+	if err := failpoint.Error(failpoint.IndexerLedgerBefore); err != nil {
+		return err
+	}
 	if err := bus.LedgerAppend(ctx, s.js, s.ledger, s.names, rec, expect); err != nil {
+		return err
+	}
+	if err := failpoint.Error(failpoint.IndexerLedgerAfter); err != nil {
 		return err
 	}
 	for lane, p := range rec.Shards {
@@ -78,6 +90,7 @@ func (s *sink) Newest(ctx context.Context) (uint64, error) {
 // run works on the sink until ctx is done or another owner is in the way.
 func (s *sink) run(ctx context.Context) error {
 	defer s.table.close()
+	s.waits(bus.StuckTakeover, "taking over")
 	c, shut, err := s.takeover(ctx)
 	if err != nil {
 		return err
@@ -92,6 +105,7 @@ func (s *sink) run(ctx context.Context) error {
 	}
 	g.Go(func() error { return s.collect(ctx, s.arrivals, free, out) })
 	g.Go(func() error { return s.commits(ctx, c, out, free) })
+	g.Go(func() error { return s.audits(ctx) })
 	if err := g.Wait(); !errors.Is(err, context.Canceled) {
 		return err
 	}
@@ -145,9 +159,11 @@ func (s *sink) commit(ctx context.Context, c *committer, b *batch) error {
 	if err != nil || b.frames == 0 {
 		return err
 	}
+	s.waits(bus.StuckAway, "ClickHouse has not answered the insert of "+frames(b.intent())+" yet")
 	if err := c.commit(ctx, b.intent(), rows); err != nil {
 		return err
 	}
+	s.waited()
 	s.metrics.observe(b, time.Since(began))
 	s.proved(b)
 	return nil
@@ -165,6 +181,7 @@ func (s *sink) admit(b *batch, proof bus.Proof) {
 		case !s.shards[lane].lives(p.life):
 			b.drop(lane)
 		case p.first != proof.Proven+1:
+			s.metrics.rewinds.Inc()
 			s.shards[lane].rewind(proof.Proven+1, 0, fmt.Errorf("%w: want frame %d, collected from %d", ErrGap, proof.Proven+1, p.first))
 			b.drop(lane)
 		}
@@ -179,6 +196,7 @@ func (s *sink) join(b *batch) (*frame.Block, error) {
 		if !ok {
 			return rows, err
 		}
+		s.metrics.rewinds.Inc()
 		s.shards[bad.lane].rewind(b.parts[bad.lane].first, bad.seq, err)
 		b.drop(bad.lane)
 	}
@@ -194,4 +212,4 @@ func (s *sink) proved(b *batch) {
 	}
 }
 
-func (s *sink) backoff() delays { return &growing{next: 50 * time.Millisecond} }
+func (s *sink) backoff() delays { return &growing{next: firstDelay} }

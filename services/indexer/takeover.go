@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event/frame"
+	"github.com/millrace/millrace/libs/failpoint"
 )
 
 // takeover makes this process the sink's owner: it proves that nothing went
@@ -36,15 +36,18 @@ func (s *sink) takeover(ctx context.Context) (c *committer, shut map[int]error, 
 		return nil, nil, err
 	}
 	c = &committer{
-		store: s.table, journal: s, metrics: s.metrics, log: s.log, backoff: s.backoff, bury: s.bury,
+		store: s.table, journal: s, metrics: s.metrics, log: s.log, backoff: s.backoff, bury: s.bury, retried: s.retried,
 		incarnation: s.inst.Incarnation, sink: s.id, owner: s.cfg.Instance,
 	}
-	mine := last // the same state under a new owner
-	mine.Incarnation, mine.Sink, mine.Owner, mine.At = s.inst.Incarnation, s.id, s.cfg.Instance, time.Now().UTC()
-	c.ours = time.Now()
+	mine := last         // the same state under a new owner
+	mine.Recovered = nil // that was the record before
+	mine.Incarnation, mine.Sink, mine.Owner, mine.At = s.inst.Incarnation, s.id, s.cfg.Instance, failpoint.Now().UTC()
+	c.ours = failpoint.Now()
+	failpoint.At(failpoint.IndexerTakeoverBefore)
 	if err := s.Append(ctx, &mine, last.Revision); err != nil {
 		return nil, nil, err
 	}
+	failpoint.At(failpoint.IndexerTakeoverAfter)
 	c.last = mine
 	s.metrics.takeovers.Inc()
 	if mine.Open != nil {
@@ -83,16 +86,23 @@ func (s *sink) ours(last *bus.Record, stored bool) error {
 // passes, or one does not that the open block is waiting for.
 func (s *sink) mayOpen(ctx context.Context, last *bus.Record) (shut map[int]error, err error) {
 	results := make([]error, len(s.shards))
-	var g errgroup.Group
+	// One that hears nothing ends the others: with a ClickHouse that hangs,
+	// each of many shards would wait for its own timeout, one after the other.
+	g, asking := errgroup.WithContext(ctx)
 	g.SetLimit(4)
 	for lane, sh := range s.shards {
 		share := last.Share(sh.id)
 		g.Go(func() error {
-			results[lane] = sh.mayOpen(ctx, share.Proven+1, share.Known())
+			results[lane] = sh.mayOpen(asking, share.Proven+1, share.Known())
+			if errors.Is(results[lane], errNoAnswer) {
+				return results[lane]
+			}
 			return nil
 		})
 	}
-	_ = g.Wait() // the errors are in results
+	if err := g.Wait(); err != nil {
+		return nil, fmt.Errorf("look whether the shards of sink %d may open: %w", s.id, err)
+	}
 	shut = map[int]error{}
 	for lane, err := range results {
 		if err == nil {
@@ -114,7 +124,9 @@ func (s *sink) mayOpen(ctx context.Context, last *bus.Record) (shut map[int]erro
 // settleOpen proves the block that was open.
 func (s *sink) settleOpen(ctx context.Context, c *committer) error {
 	open := c.last.Open
+	failpoint.At(failpoint.IndexerRereadBefore)
 	b, err := s.reread(ctx, open)
+	failpoint.At(failpoint.IndexerRereadAfter)
 	if err != nil {
 		return err
 	}
@@ -126,6 +138,7 @@ func (s *sink) settleOpen(ctx context.Context, c *committer) error {
 	if err := c.settle(ctx, rows, false); err != nil {
 		return err
 	}
+	s.waits(bus.StuckTakeover, "taking over") // which settling may have ended
 	s.proved(b)
 	return nil
 }

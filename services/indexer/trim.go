@@ -10,6 +10,8 @@ import (
 
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event/frame"
+	"github.com/millrace/millrace/libs/failpoint"
+	"github.com/millrace/millrace/libs/svc"
 )
 
 // A stream over trimFrom of its size is trimmed down to trimTo, also of what
@@ -38,15 +40,20 @@ const deadEvery = 5 * time.Second
 func (s *shard) trim(ctx context.Context) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	var lastRoutine time.Time
+	var lastRoutine, until time.Time // until: a look that failed waits so long
+	pause := lookEvery
+	var lines svc.Repeated
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case now := <-tick.C:
-			routine := now.Sub(lastRoutine) >= s.sink.cfg.TrimEvery
+			if now.Before(until) {
+				continue
+			}
+			routine := failpoint.Due(lastRoutine, s.sink.cfg.TrimEvery)
 			if routine {
-				lastRoutine = now
+				lastRoutine = failpoint.Now()
 			}
 			point := s.trimmable.Load()
 			if point == nil && routine {
@@ -55,20 +62,30 @@ func (s *shard) trim(ctx context.Context) error {
 				s.trimmable.CompareAndSwap(nil, s.checkpointAt(ctx, s.found))
 				point = s.trimmable.Load()
 			}
-			if point == nil {
+			if point == nil || s.sink.auditing.Load() {
 				continue
 			}
-			if err := s.trimOnce(ctx, point, routine); err != nil && ctx.Err() == nil {
-				// Nothing is lost by it; the next tick tries again.
+			err := s.trimOnce(ctx, point, routine)
+			switch {
+			case ctx.Err() != nil:
+			case err == nil:
+				pause = lookEvery
+				lines.Over()
+			default:
+				// Nothing is lost by it; it is tried again.
 				s.sink.metrics.retries.WithLabelValues("trim").Inc()
-				s.log.Warn("trimming is retried", "err", err)
+				if times, due := lines.Again(); due {
+					s.log.Warn("trimming is retried", "times", times, "err", err)
+				}
+				pause = min(2*pause, lastDelay)
+				until = time.Now().Add(pause)
 			}
 		}
 	}
 }
 
 func (s *shard) trimOnce(ctx context.Context, point *trimPoint, routine bool) error {
-	enriched := trimmer{js: s.sink.js, stream: s.sink.names.StreamEnriched(s.id), keep: s.sink.cfg.Keep, log: s.trimmed}
+	enriched := trimmer{js: s.sink.js, stream: s.sink.names.StreamEnriched(s.id), keep: s.sink.cfg.Keep, purge: purgeEnriched, log: s.trimmed}
 	// What is proven and whose dead letters are out may go; of ENRICHED all but
 	// the last such frame, which carries the checkpoint. What is proven but not
 	// yet written down is still the open block: whoever takes over before that
@@ -84,7 +101,7 @@ func (s *shard) trimOnce(ctx context.Context, point *trimPoint, routine bool) er
 	// stream is nearly full the window shortens, because a shut door would be
 	// worse.
 	outside := min(proven, max(point.checkpoint.Window, 1)-1)
-	raw := trimmer{js: s.sink.js, stream: s.sink.names.StreamRaw(s.id), keep: s.sink.cfg.Keep, log: s.trimmed}
+	raw := trimmer{js: s.sink.js, stream: s.sink.names.StreamRaw(s.id), keep: s.sink.cfg.Keep, purge: purgeRaw, log: s.trimmed}
 	return raw.run(ctx, routine, outside, proven)
 }
 
@@ -94,13 +111,13 @@ func (s *shard) trimOnce(ctx context.Context, point *trimPoint, routine bool) er
 // comes, only the bucket tells that they are out by now.
 func (s *shard) deadOut(ctx context.Context, point *trimPoint) uint64 {
 	written := point.checkpoint.DeadOut
-	if written >= point.proven || time.Since(s.deadAsked) < deadEvery {
+	if written >= point.proven || !failpoint.Due(s.deadAsked, deadEvery) {
 		return max(written, s.deadTold)
 	}
 	ask, cancel := context.WithTimeout(ctx, time.Second) // trimming must not wait for it
 	defer cancel()
 	told, err := bus.DeadOut(ask, s.sink.kv, s.sink.inst, s.id)
-	s.deadAsked = time.Now()
+	s.deadAsked = failpoint.Now()
 	if err != nil {
 		s.log.Debug("trimming goes by the last frame", "err", err)
 	}
@@ -113,11 +130,26 @@ func (s *shard) trimmed(stream string, from, to uint64, full bool) {
 	s.log.Debug("trimmed", "stream", stream, "from", from, "to", to, "nearly_full", full)
 }
 
+func purgeEnriched(ctx context.Context, js jetstream.JetStream, stream string, below uint64) error {
+	failpoint.At(failpoint.IndexerTrimEnrichedBefore)
+	err := bus.Purge(ctx, js, stream, below)
+	failpoint.At(failpoint.IndexerTrimEnrichedAfter)
+	return err
+}
+
+func purgeRaw(ctx context.Context, js jetstream.JetStream, stream string, below uint64) error {
+	failpoint.At(failpoint.IndexerTrimRawBefore)
+	err := bus.Purge(ctx, js, stream, below)
+	failpoint.At(failpoint.IndexerTrimRawAfter)
+	return err
+}
+
 // trimmer purges one stream.
 type trimmer struct {
 	js     jetstream.JetStream
 	stream string
 	keep   time.Duration
+	purge  func(ctx context.Context, js jetstream.JetStream, stream string, below uint64) error
 	log    func(stream string, from, to uint64, full bool)
 }
 
@@ -149,7 +181,7 @@ func (t *trimmer) run(ctx context.Context, routine bool, aged, proven uint64) er
 	if upTo < st.FirstSeq {
 		return nil
 	}
-	if err := bus.Purge(ctx, t.js, t.stream, upTo+1); err != nil {
+	if err := t.purge(ctx, t.js, t.stream, upTo+1); err != nil {
 		return err
 	}
 	t.log(t.stream, st.FirstSeq, upTo, full)

@@ -26,15 +26,15 @@ type origin struct {
 
 	key   string // HTTP: the Idempotency-Key, "" when there is none
 	inSeq uint64 // NATS: the place in IN
+	life  uint64 // NATS: the incarnation of IN from which ids are derived
 }
 
 // intake turns one body into rows. It is reused from body to body and owned
 // by one goroutine; rows refer to the body.
 type intake struct {
-	shards      int
-	incarnation uint64
-	reader      *event.Reader
-	each        func(int, []byte, *event.Event, *event.Refusal) error // addEvent, bound once
+	shards int
+	reader *event.Reader
+	each   func(int, []byte, *event.Event, *event.Refusal) error // addEvent, bound once
 
 	wire, body []byte // as it came, and decompressed
 	from       origin
@@ -58,9 +58,9 @@ type row struct {
 // idLen is the length of the ids that the door gives: UUIDs as text.
 const idLen = 36
 
-func newIntake(limits event.Limits, shards int, incarnation uint64) *intake {
+func newIntake(limits event.Limits, shards int) *intake {
 	in := &intake{
-		shards: shards, incarnation: incarnation,
+		shards: shards,
 		reader: event.NewReader(limits),
 		heads:  make([]int32, shards), tails: make([]int32, shards),
 	}
@@ -132,7 +132,7 @@ func (in *intake) newID(index int) int32 {
 	at := int32(len(in.ids))
 	switch {
 	case in.from.door == doorNATS:
-		in.ids = event.AppendDerivedID(in.ids, in.incarnation, in.from.inSeq, index)
+		in.ids = event.AppendDerivedID(in.ids, in.from.life, in.from.inSeq, index)
 	case in.from.key != "":
 		in.ids = event.AppendKeyedID(in.ids, in.from.source, in.from.key, index)
 	default:

@@ -8,7 +8,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
+
+	"github.com/millrace/millrace/libs/bus"
 )
 
 // fullFrom is the share of a stream's bytes from which its shard takes no new
@@ -18,6 +21,9 @@ const fullFrom = 0.85
 
 // fillEvery is how often the streams are asked for their size.
 const fillEvery = time.Second
+
+// measureAtOnce streams are asked at the same time.
+const measureAtOnce = 8
 
 // fill is how full the stream of a shard is: what it said last, and what has
 // been published since it was asked.
@@ -64,6 +70,7 @@ func (l *lane) measure(ctx context.Context) error {
 	l.fill.published -= before
 	l.fill.max = info.Config.MaxBytes
 	l.m.fill(l.shard, l.share())
+	l.judge()
 	return nil
 }
 
@@ -77,15 +84,29 @@ func (d *door) watch(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		for _, l := range d.lanes {
-			ask, cancel := context.WithTimeout(ctx, fillEvery)
+		d.measure(ctx)
+	}
+}
+
+// measure asks all streams, in one second altogether: of a NATS that hangs every
+// shard is to know it then.
+func (d *door) measure(ctx context.Context) {
+	ask, cancel := context.WithTimeout(ctx, fillEvery)
+	defer cancel()
+	var all errgroup.Group
+	all.SetLimit(measureAtOnce)
+	for _, l := range d.lanes {
+		all.Go(func() error {
 			// While NATS is away the last figure stands; the lanes report it.
-			if err := l.measure(ask); err != nil {
+			if err := l.measure(ask); err != nil && ctx.Err() == nil {
+				d.m.retries[stepMeasure].Inc()
+				d.m.lanes.Wait(l.shard, bus.StuckNATS, "its stream gives no answer: "+err.Error())
 				d.log.Debug("size of a stream is not known", "stream", l.stream, "err", err)
 			}
-			cancel()
-		}
+			return nil
+		})
 	}
+	_ = all.Wait() // none has an error
 }
 
 // admit says whether the rows of in may be stored, before the first of them

@@ -16,7 +16,7 @@ import (
 // under which pools forget things on purpose.
 func TestAllocationsOfARequest(t *testing.T) {
 	d := memoryDoor(t, 2)
-	in := newIntake(event.DefaultLimits(), 2, 1)
+	in := newIntake(event.DefaultLimits(), 2)
 	perRequest := func(events int) float64 {
 		var all []string
 		for i := range events {
@@ -33,7 +33,7 @@ func TestAllocationsOfARequest(t *testing.T) {
 			}
 			for _, l := range d.lanes { // what the lane's goroutine does, without NATS
 				for {
-					p, _, _ := l.next(time.Now().Add(time.Hour))
+					p, _, _ := l.next(inAnHour)
 					if p == nil {
 						break
 					}

@@ -10,12 +10,18 @@ import (
 
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event/frame"
+	"github.com/millrace/millrace/libs/failpoint"
+	"github.com/millrace/millrace/libs/svc"
 )
 
 // maxFlying bounds the frames of one shard that wait for their
 // acknowledgement. Past it the open frame grows to its cap, so that a slow
 // NATS makes frames larger instead of more.
 const maxFlying = 8
+
+// setBack is how much later than it can be a frame may be due. Beyond that the
+// clock was set back since it was opened, and it leaves at once.
+const setBack = time.Second
 
 // lane is the group commit of one shard: requests add rows to its open frame,
 // which leaves when it is full or has lingered. Frames leave in the order in
@@ -29,6 +35,7 @@ type lane struct {
 	wake   chan struct{} // one token: something changed that run should look at
 	native []byte        // run's scratch memory, as is packed
 	packed []byte
+	lines  svc.Repeated // about publishing
 
 	mu       sync.Mutex // guards all below
 	open     *outgoing  // takes rows; nil or not empty
@@ -38,7 +45,7 @@ type lane struct {
 	acked    uint64 // highest sequence acknowledged
 	closed   error  // why the shard takes nothing any more
 	stopping bool
-	troubled bool // the last thing logged about publishing was bad
+	troubled bool // the last thing heard about publishing was bad
 	fill     fill
 }
 
@@ -139,7 +146,7 @@ func (l *lane) run() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		p, wait, over := l.next(time.Now())
+		p, wait, over := l.next(failpoint.Now)
 		switch {
 		case over:
 			return
@@ -159,8 +166,10 @@ func (l *lane) run() {
 }
 
 // next returns the frame to send now; or how long until there may be one, 0
-// when only a signal can tell; or that all is over.
-func (l *lane) next(now time.Time) (p *outgoing, wait time.Duration, over bool) {
+// when only a signal can tell; or that all is over. The clock is read under mu:
+// a time from before the open frame was opened would look like one that was set
+// back.
+func (l *lane) next(clock func() time.Time) (p *outgoing, wait time.Duration, over bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -170,7 +179,7 @@ func (l *lane) next(now time.Time) (p *outgoing, wait time.Duration, over bool) 
 		p = l.sealed[0]
 		l.sealed = append(l.sealed[:0], l.sealed[1:]...)
 	case l.open != nil:
-		if wait = l.open.due.Sub(now); wait > 0 && !l.stopping {
+		if wait = l.open.due.Sub(clock()); wait > 0 && wait <= l.linger+setBack && !l.stopping {
 			return nil, wait, false
 		}
 		p, l.open = l.open, nil

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -43,63 +44,69 @@ func (d *door) take(body string, done func(bus.Receipt, error)) error {
 
 func ignore(bus.Receipt, error) {}
 
+// inAnHour is a clock by which every frame that lingers is due.
+func inAnHour() time.Time { return time.Now().Add(time.Hour) }
+
+// The bubble's clock stands still between the requests, whatever the machine does.
 func TestWhenAFrameLeaves(t *testing.T) {
-	d := memoryDoor(t, 1, func(c *Config) { c.Linger = 50 * time.Millisecond; c.FrameEvents = 3; c.FrameBytes = 2_000 })
-	l := d.lanes[0]
-	now := time.Now()
-	expect := func(step string, at time.Time, rows int) {
-		t.Helper()
-		p, wait, over := l.next(at)
-		got := 0
-		if p != nil {
-			got = p.block.Rows()
+	synctest.Test(t, func(t *testing.T) {
+		d := memoryDoor(t, 1, func(c *Config) { c.Linger = 50 * time.Millisecond; c.FrameEvents = 3; c.FrameBytes = 2_000 })
+		l := d.lanes[0]
+		now := time.Now()
+		expect := func(step string, at time.Time, rows int) {
+			t.Helper()
+			p, wait, over := l.next(func() time.Time { return at })
+			got := 0
+			if p != nil {
+				got = p.block.Rows()
+			}
+			if got != rows || over {
+				t.Fatalf("%s: a frame of %d rows (wait %s, over %v), want %d", step, got, wait, over, rows)
+			}
+			if p == nil && l.open != nil && l.flying < maxFlying && (wait <= 0 || wait > time.Hour) {
+				t.Fatalf("%s: waits for %s", step, wait)
+			}
 		}
-		if got != rows || over {
-			t.Fatalf("%s: a frame of %d rows (wait %s, over %v), want %d", step, got, wait, over, rows)
+		put := func(n int) {
+			t.Helper()
+			if err := d.take("["+strings.TrimSuffix(strings.Repeat(good("u", 1)+",", n), ",")+"]", ignore); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if p == nil && l.open != nil && l.flying < maxFlying && (wait <= 0 || wait > time.Hour) {
-			t.Fatalf("%s: waits for %s", step, wait)
-		}
-	}
-	put := func(n int) {
-		t.Helper()
-		if err := d.take("["+strings.TrimSuffix(strings.Repeat(good("u", 1)+",", n), ",")+"]", ignore); err != nil {
+		later := now.Add(time.Minute)
+		expect("nothing there", now, 0)
+		put(1)
+		put(1)
+		expect("before the linger time is over", now, 0)
+		expect("after it", later, 2)
+		put(5)
+		expect("full by events", now, 3)
+		expect("the rest lingers", now, 0)
+		put(1)
+		expect("the rest, joined by another request", later, 3)
+		if err := d.take(strings.Replace(good("u", 1), "}", `,"properties":{"a":"`+strings.Repeat("x", 5_000)+`"}}`, 1), ignore); err != nil {
 			t.Fatal(err)
 		}
-	}
-	later := now.Add(time.Minute)
-	expect("nothing there", now, 0)
-	put(1)
-	put(1)
-	expect("before the linger time is over", now, 0)
-	expect("after it", later, 2)
-	put(5)
-	expect("full by events", now, 3)
-	expect("the rest lingers", now, 0)
-	put(1)
-	expect("the rest, joined by another request", later, 3)
-	if err := d.take(strings.Replace(good("u", 1), "}", `,"properties":{"a":"`+strings.Repeat("x", 5_000)+`"}}`, 1), ignore); err != nil {
-		t.Fatal(err)
-	}
-	expect("larger than a frame: alone and at once", now, 1)
-	for l.flying < maxFlying {
+		expect("larger than a frame: alone and at once", now, 1)
+		for l.flying < maxFlying {
+			put(3)
+			expect("until enough are in flight", now, 3)
+		}
 		put(3)
-		expect("until enough are in flight", now, 3)
-	}
-	put(3)
-	put(3)
-	expect("enough are in flight", later, 0)
-	l.mu.Lock()
-	l.flying--
-	l.mu.Unlock()
-	expect("one is finished", later, 3)
-	l.stop()
-	if err := l.state(); err != nil {
-		t.Error(err)
-	}
-	if err := l.add(nil, 0, nil, now, now); !errors.Is(err, errDraining) {
-		t.Errorf("add after stop: %v", err)
-	}
+		put(3)
+		expect("enough are in flight", later, 0)
+		l.mu.Lock()
+		l.flying--
+		l.mu.Unlock()
+		expect("one is finished", later, 3)
+		l.stop()
+		if err := l.state(); err != nil {
+			t.Error(err)
+		}
+		if err := l.add(nil, 0, nil, now, now); !errors.Is(err, errDraining) {
+			t.Errorf("add after stop: %v", err)
+		}
+	})
 }
 
 func TestATicketIsDoneOnceAndByTheLastFrame(t *testing.T) {
@@ -234,7 +241,7 @@ func TestAnAcknowledgementBelowTheFloorCloses(t *testing.T) {
 // its frames, not with its events.
 func TestAcceptingAllocatesNothingPerEvent(t *testing.T) {
 	d := memoryDoor(t, 2)
-	in := newIntake(event.DefaultLimits(), 2, 1)
+	in := newIntake(event.DefaultLimits(), 2)
 	perRequest := func(n int) float64 {
 		body := []byte(strings.ReplaceAll(many(n), `"e"`, `"e","messageId":"m"`))
 		return testing.AllocsPerRun(20, func() {
@@ -247,7 +254,7 @@ func TestAcceptingAllocatesNothingPerEvent(t *testing.T) {
 			}
 			for _, l := range d.lanes {
 				for {
-					p, _, _ := l.next(time.Now().Add(time.Hour))
+					p, _, _ := l.next(inAnHour)
 					if p == nil {
 						break
 					}

@@ -128,7 +128,7 @@ func BenchmarkAccept(b *testing.B) {
 				d.intakes.Put(in)
 				for _, l := range d.lanes { // what the lane's goroutine does, without NATS
 					for {
-						p, _, _ := l.next(time.Now().Add(time.Hour))
+						p, _, _ := l.next(inAnHour)
 						if p == nil {
 							break
 						}

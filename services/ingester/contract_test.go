@@ -64,7 +64,7 @@ func TestTheContractSaysWhatTheDoorAnswers(t *testing.T) {
 	zero := 0
 	for schema, example := range map[string]any{
 		"Problem": problem{Offset: &zero, Line: &zero},
-		"Stored":  json.RawMessage(closeAnswer(newIntake(Config{}.withDefaults().Limits, 1, 1).openAnswer(nil), "")),
+		"Stored":  json.RawMessage(closeAnswer(newIntake(Config{}.withDefaults().Limits, 1).openAnswer(nil), "")),
 	} {
 		text, err := json.Marshal(example)
 		if err != nil {

@@ -10,6 +10,8 @@ import (
 
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event"
+	"github.com/millrace/millrace/libs/failpoint"
+	"github.com/millrace/millrace/libs/svc"
 )
 
 // door is what both doors need once the streams are known: it makes rows of
@@ -35,9 +37,11 @@ func newDoor(cfg *Config, inst bus.Installation, js jetstream.JetStream, maxPayl
 		cfg: cfg, inst: inst, limits: limits, budget: b, refusals: newRefusals(), m: m, log: cfg.Log,
 		unzip: event.NewDecompressor(limits),
 	}
-	d.intakes.New = func() any { return newIntake(limits, inst.Shards, inst.Incarnation) }
+	d.intakes.New = func() any { return newIntake(limits, inst.Shards) }
+	m.lanes.Open(svc.LaneIn)
 	frames := &sync.Pool{New: func() any { return newOutgoing() }}
 	for shard := range inst.Shards {
+		m.lanes.Open(shard)
 		d.lanes = append(d.lanes, newLane(laneConfig{
 			shard: shard, subject: inst.Names.Raw(shard), stream: inst.Names.StreamRaw(shard),
 			linger: cfg.Linger, hold: cfg.Hold,
@@ -62,7 +66,7 @@ func frameBytes(configured int, maxPayload int64) int {
 // when put returned nil: when every frame with one of the rows is finished.
 // The rows are copied, so in is free when put returns.
 func (d *door) put(in *intake, until time.Time, done func(bus.Receipt, error)) error {
-	now := time.Now()
+	now := failpoint.Now()
 	if err := d.admit(in, now); err != nil {
 		return err
 	}

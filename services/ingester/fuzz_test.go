@@ -84,7 +84,7 @@ func (d *door) drained(t *testing.T) (rows []rawRow) {
 				l.seal()
 			}
 			l.mu.Unlock()
-			p, _, _ := l.next(time.Now())
+			p, _, _ := l.next(time.Now)
 			if p == nil {
 				break
 			}

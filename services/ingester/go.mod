@@ -7,6 +7,7 @@ require (
 	github.com/millrace/millrace/libs/bus v0.0.0
 	github.com/millrace/millrace/libs/event v0.0.0
 	github.com/millrace/millrace/libs/svc v0.0.0
+	github.com/millrace/millrace/libs/testkit/explore v0.0.0
 	github.com/millrace/millrace/schemas v0.0.0
 	github.com/nats-io/nats-server/v2 v2.15.2
 	github.com/nats-io/nats.go v1.55.0
@@ -24,6 +25,7 @@ require (
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/google/go-tpm v0.9.8 // indirect
 	github.com/google/uuid v1.6.0 // indirect
+	github.com/millrace/millrace/libs/failpoint v0.0.0
 	github.com/minio/highwayhash v1.0.4 // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
 	github.com/nats-io/jwt/v2 v2.8.2 // indirect
@@ -42,3 +44,7 @@ replace (
 	github.com/millrace/millrace/libs/svc => ../../libs/svc
 	github.com/millrace/millrace/schemas => ../../schemas
 )
+
+replace github.com/millrace/millrace/libs/failpoint => ../../libs/failpoint
+
+replace github.com/millrace/millrace/libs/testkit/explore => ../../libs/testkit/explore

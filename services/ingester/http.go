@@ -11,6 +11,7 @@ import (
 
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event"
+	"github.com/millrace/millrace/libs/failpoint"
 	"github.com/millrace/millrace/libs/svc"
 )
 
@@ -51,13 +52,15 @@ func (s *Ingester) serve(w http.ResponseWriter, r *http.Request) {
 		if p.Status == http.StatusMethodNotAllowed {
 			w.Header().Set("Allow", http.MethodPost)
 		}
-		s.m.answered(p.Status)
+		s.m.answered(p.Status, p.Code)
 		writeProblem(w, p)
 		return
 	}
-	s.m.answered(http.StatusOK)
+	s.m.answered(http.StatusOK, "")
 	w.Header().Set("Content-Type", "application/json")
+	failpoint.At(failpoint.IngesterAnswerBefore)
 	_, _ = w.Write(body) // the sender is gone; the events are stored
+	failpoint.At(failpoint.IngesterAnswerAfter)
 }
 
 func (s *Ingester) route(r *http.Request) ([]byte, error) {
@@ -193,7 +196,7 @@ func (d *door) store(r *http.Request, from origin) (held, error) {
 	}
 	h := held{
 		answer: in.openAnswer(nil), accepted: in.accepted, refused: in.refusedBy(),
-		until: time.Now().Add(d.cfg.Hold), done: make(chan result, 1),
+		until: failpoint.Now().Add(d.cfg.Hold), done: make(chan result, 1),
 	}
 	err = d.put(in, h.until, func(receipt bus.Receipt, err error) { h.done <- result{receipt, err} })
 	return h, err
@@ -204,7 +207,7 @@ func (d *door) await(ctx context.Context, h held) (bus.Receipt, error) {
 	d.m.held.Inc()
 	defer d.m.held.Dec()
 	// A little longer than the frames try, so that they say why it failed.
-	timer := time.NewTimer(time.Until(h.until) + d.cfg.Hold/10)
+	timer := time.NewTimer(failpoint.Left(h.until, d.cfg.Hold) + d.cfg.Hold/10)
 	defer timer.Stop()
 	select {
 	case r := <-h.done:

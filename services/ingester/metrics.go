@@ -2,18 +2,36 @@ package ingester
 
 import (
 	"strconv"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event"
+	"github.com/millrace/millrace/libs/failpoint"
+	"github.com/millrace/millrace/libs/svc"
 )
 
 // statuses are all that the door answers, so that the label is a closed set.
 var statuses = []int{200, 400, 401, 403, 404, 405, 408, 413, 429, 503}
 
+// turnedAway are the codes of answers that tell a sender to come again.
+var turnedAway = []string{
+	"shard_full", "busy", "too_many_refused", "not_admitted", "not_acknowledged", "shard_closed", "starting", "stopping",
+}
+
+// The steps that are tried again.
+const (
+	stepPull    = "pull"    // from IN
+	stepTrim    = "trim"    // of IN
+	stepMeasure = "measure" // of a shard's RAW
+	stepLook    = "look"    // at IN
+)
+
 type metrics struct {
+	lanes         *svc.Lanes // the shards, and the NATS door as svc.LaneIn
 	requests      map[int]prometheus.Counter
+	turnedAway    map[string]prometheus.Counter
+	retries       map[string]prometheus.Counter
 	retried       prometheus.Counter
 	held          prometheus.Gauge
 	accepted      map[string]prometheus.Counter
@@ -58,7 +76,10 @@ func newMetrics(reg prometheus.Registerer, inFlight *budget) *metrics {
 		return h
 	}
 	m := &metrics{
+		lanes:         svc.NewLanes("ingester", reg, bus.StuckReasons()...),
 		requests:      map[int]prometheus.Counter{},
+		turnedAway:    map[string]prometheus.Counter{},
+		retries:       map[string]prometheus.Counter{},
 		retried:       counter("retried_requests_total", "HTTP requests that an SDK marked as a repetition (X-Retry-Count)."),
 		held:          gauge("held_requests", "HTTP requests that wait for JetStream."),
 		accepted:      map[string]prometheus.Counter{},
@@ -83,6 +104,14 @@ func newMetrics(reg prometheus.Registerer, inFlight *budget) *metrics {
 	for _, status := range statuses {
 		m.requests[status] = requests.WithLabelValues(strconv.Itoa(status))
 	}
+	away := counters("turned_away_total", "HTTP requests that were told to come again, by the code of their answer.", "code")
+	for _, code := range turnedAway {
+		m.turnedAway[code] = away.WithLabelValues(code)
+	}
+	retries := counters("retries_total", "Steps that failed and were tried again.", "step")
+	for _, step := range []string{stepPull, stepTrim, stepMeasure, stepLook} {
+		m.retries[step] = retries.WithLabelValues(step)
+	}
 	messages := counters("messages_total", "Deliveries of the NATS door by what became of them.", "outcome")
 	for _, outcome := range []string{messageStored, messageDelayed} {
 		m.messages[outcome] = messages.WithLabelValues(outcome)
@@ -99,8 +128,11 @@ func newMetrics(reg prometheus.Registerer, inFlight *budget) *metrics {
 	return m
 }
 
-// answered counts one HTTP request.
-func (m *metrics) answered(status int) {
+// answered counts one HTTP request. code is that of a problem, "" of none.
+func (m *metrics) answered(status int, code string) {
+	if c := m.turnedAway[code]; c != nil {
+		c.Inc()
+	}
 	if c := m.requests[status]; c != nil {
 		c.Inc()
 	}
@@ -120,7 +152,7 @@ func (m *metrics) published(p *outgoing) {
 	m.frames.Inc()
 	m.frameEvents.Observe(float64(p.block.Rows()))
 	m.frameBytes.Observe(float64(len(p.body)))
-	m.publish.Observe(time.Since(p.sent).Seconds())
+	m.publish.Observe(max(0, failpoint.Since(p.sent).Seconds()))
 }
 
 func (m *metrics) fill(shard int, share float64) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event"
+	"github.com/millrace/millrace/libs/failpoint"
 	"github.com/millrace/millrace/libs/svc"
 )
 
@@ -30,8 +31,10 @@ const (
 	// crowdedBytes is what may wait in memory before the door stops pulling:
 	// IN keeps messages as well, and it does so on disk.
 	crowdedBytes = 3 * pullBytes
-	// crowdedWait is how often a full shard is looked at again.
-	crowdedWait = 5 * time.Millisecond
+	// A full shard is looked at again after the first, at last after the last
+	// wait. A pull that failed is tried again like a frame.
+	crowdedWait     = 5 * time.Millisecond
+	crowdedLastWait = 100 * time.Millisecond
 	// lastNak bounds the delay of a message that could not be stored.
 	lastNak = 30 * time.Second
 )
@@ -42,6 +45,8 @@ const (
 func (d *door) pull(ctx context.Context, js jetstream.JetStream) error {
 	var taken sync.WaitGroup
 	defer taken.Wait()
+	crowded, failed := crowdedWait, firstDelay
+	var lines svc.Repeated
 	for ctx.Err() == nil {
 		var in jetstream.Consumer
 		err := svc.Retry(ctx, d.log, "pull from the NATS door", func(ctx context.Context) (err error) {
@@ -52,24 +57,39 @@ func (d *door) pull(ctx context.Context, js jetstream.JetStream) error {
 			break // only ctx ends the retrying
 		}
 		for ctx.Err() == nil {
-			if err := d.pullOnce(ctx, in, &taken); err != nil {
-				d.log.Debug("a pull from the NATS door failed", "err", err)
-				break
+			if d.crowded() != nil {
+				pause(ctx, crowded)
+				crowded = min(2*crowded, crowdedLastWait)
+				continue
 			}
+			crowded = crowdedWait
+			err := d.pullOnce(in, &taken)
+			if err == nil {
+				failed = firstDelay
+				lines.Over()
+				continue
+			}
+			d.m.retries[stepPull].Inc()
+			if times, due := lines.Again(); due {
+				d.log.Warn("a pull from the NATS door failed", "times", times, "err", err)
+			}
+			pause(ctx, failed)
+			failed = min(2*failed, lastDelay)
+			break
 		}
 	}
 	return nil
 }
 
-// pullOnce takes the messages of one pull.
-func (d *door) pullOnce(ctx context.Context, in jetstream.Consumer, taken *sync.WaitGroup) error {
-	if d.crowded() != nil {
-		select {
-		case <-ctx.Done():
-		case <-time.After(crowdedWait):
-		}
-		return nil
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
 	}
+}
+
+// pullOnce takes the messages of one pull.
+func (d *door) pullOnce(in jetstream.Consumer, taken *sync.WaitGroup) error {
 	batch, err := in.Fetch(pullMessages, jetstream.FetchMaxBytes(pullBytes), jetstream.FetchMaxWait(pullWait))
 	if err != nil {
 		return err
@@ -97,7 +117,7 @@ func (d *door) takeMessage(msg jetstream.Msg, finished func()) {
 	defer func() { d.budget.free(spent) }()
 	accepted, refused := in.accepted, in.refusedBy()
 	if err == nil {
-		err = d.put(in, time.Now().Add(d.cfg.Hold), func(_ bus.Receipt, err error) {
+		err = d.put(in, failpoint.Now().Add(d.cfg.Hold), func(_ bus.Receipt, err error) {
 			defer finished()
 			if err != nil {
 				d.giveBack(msg, meta.NumDelivered, err)
@@ -105,9 +125,11 @@ func (d *door) takeMessage(msg jetstream.Msg, finished func()) {
 			}
 			// A lost acknowledgement brings the message again, and its events
 			// are repeats then.
+			failpoint.At(failpoint.IngesterInAckBefore)
 			if err := msg.Ack(); err != nil {
 				d.log.Debug("a message is not acknowledged", "in_seq", meta.Sequence.Stream, "err", err)
 			}
+			failpoint.At(failpoint.IngesterInAckAfter)
 			d.acked.Add(1)
 			d.m.messages[messageStored].Inc()
 			d.m.stored(doorNATS, accepted, refused)
@@ -128,7 +150,7 @@ func (d *door) readMessage(in *intake, msg jetstream.Msg, seq uint64) (spent int
 	}
 	spent = int64(len(wire))
 	source := d.inst.Names.SourceOf(msg.Subject())
-	from := origin{door: doorNATS, source: source, inSeq: seq, ndjson: isNDJSON(header(msg, "Content-Type"))}
+	from := origin{door: doorNATS, source: source, inSeq: seq, life: d.inst.InLife(seq), ndjson: isNDJSON(header(msg, "Content-Type"))}
 	if err := bus.ValidSource(source); err != nil {
 		from.source = invalidSource
 		in.start(from)

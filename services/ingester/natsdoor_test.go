@@ -166,7 +166,7 @@ func TestARedeliveredMessageIsARepeat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := newIntake(event.DefaultLimits(), 2, r.in.door.inst.Incarnation)
+	in := newIntake(event.DefaultLimits(), 2)
 	if _, err := r.in.door.readMessage(in, msg, seq); err != nil {
 		t.Fatal(err)
 	}

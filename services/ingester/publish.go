@@ -1,9 +1,10 @@
 package ingester
 
 import (
-	"crypto/rand"
+	crand "crypto/rand"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event/frame"
+	"github.com/millrace/millrace/libs/failpoint"
 )
 
 // The delays between attempts to publish a frame. NATS is back within
@@ -34,7 +36,7 @@ func (l *lane) launch(p *outgoing) {
 		l.finish(p, 0, err)
 		return
 	}
-	p.sent = time.Now()
+	p.sent = failpoint.Now()
 	if p.sent.After(p.until) { // its senders were told to repeat it
 		l.m.framesGivenUp.Inc()
 		l.finish(p, 0, errNoAck)
@@ -47,7 +49,7 @@ func (l *lane) launch(p *outgoing) {
 	p.body = append(p.body[:0], l.packed...)
 	// The same id with every attempt: JetStream stores one of them and answers
 	// the others with the sequence of that one.
-	id := rand.Text()
+	id := crand.Text()
 	p.header = nats.Header{
 		nats.MsgIdHdr:    {id},
 		bus.HeaderFrame:  {id},
@@ -70,9 +72,15 @@ func (l *lane) send(p *outgoing) attempt {
 	l.mu.Lock()
 	a := attempt{floor: l.acked}
 	l.mu.Unlock()
+	if a.err = failpoint.Error(failpoint.IngesterPublishBefore); a.err != nil {
+		return a
+	}
 	// No retries inside the client: they would come after the frame was given
 	// up, when its memory holds another one.
 	a.future, a.err = l.js.PublishMsgAsync(&nats.Msg{Subject: l.subject, Header: p.header, Data: p.body}, jetstream.WithRetryAttempts(0))
+	if a.err == nil {
+		a.err = failpoint.Error(failpoint.IngesterPublishAfter)
+	}
 	return a
 }
 
@@ -89,7 +97,9 @@ func (l *lane) see(p *outgoing, a attempt) {
 		case err == nil:
 			l.recovered()
 			l.m.published(p)
+			failpoint.At(failpoint.IngesterAckBefore)
 			l.finish(p, ack.Sequence, nil)
+			failpoint.At(failpoint.IngesterAckAfter)
 			return
 		case errors.Is(err, errShardClosed):
 			l.finish(p, 0, err)
@@ -99,20 +109,30 @@ func (l *lane) see(p *outgoing, a attempt) {
 			cause = err
 		}
 		l.failed(err)
-		left := time.Until(p.until)
+		left := l.left(p)
 		if left <= lastChance {
 			l.m.framesGivenUp.Inc()
 			l.finish(p, 0, outcome(cause))
 			return
 		}
-		time.Sleep(min(delay, left-lastChance))
-		if err := l.state(); err != nil { // another frame has found the log shorter
+		// Up to half of it less by chance: all shards have lost the same NATS.
+		time.Sleep(min(delay-rand.N(delay/2), left-lastChance)) //nolint:gosec // no secret
+		if err := l.state(); err != nil {                       // another frame has found the log shorter
 			l.finish(p, 0, err)
 			return
 		}
 		l.m.republished.Inc()
 		a = l.send(p)
 	}
+}
+
+// left is for how long somebody waits for the frame. More than the hold time
+// says that the clock was set back; its senders have begun to wait before.
+func (l *lane) left(p *outgoing) time.Duration {
+	if now := failpoint.Now(); p.until.Sub(now) > l.hold {
+		p.until = now.Add(l.hold)
+	}
+	return failpoint.Until(p.until)
 }
 
 // ackOf waits for the acknowledgement of one attempt.
@@ -122,7 +142,7 @@ func (l *lane) ackOf(p *outgoing, a attempt) (*jetstream.PubAck, error) {
 	}
 	// A third of the hold time, so that a lost acknowledgement leaves time to
 	// ask again.
-	timer := time.NewTimer(min(l.hold/3, max(time.Until(p.until), 0)))
+	timer := time.NewTimer(min(l.hold/3, max(l.left(p), 0)))
 	defer timer.Stop()
 	select {
 	case ack := <-a.future.Ok():
@@ -148,6 +168,7 @@ func (l *lane) inspect(ack *jetstream.PubAck, floor uint64) error {
 		return nil
 	}
 	l.closed = fmt.Errorf("shard %d: %w", l.shard, errShardClosed)
+	l.m.lanes.Shut(l.shard, bus.StuckWentBack, errShardClosed.Error())
 	l.m.shardsClosed.Inc()
 	l.log.Error("the log of a shard went back and the shard is closed: stop the services and run `millrace recover`",
 		"stream", l.stream, "seq", ack.Sequence, "acknowledged_before", floor)
@@ -165,20 +186,22 @@ func outcome(err error) error {
 // failed logs the first of a row of failures.
 func (l *lane) failed(err error) {
 	l.mu.Lock()
-	first := !l.troubled
 	l.troubled = true
+	l.m.lanes.Wait(l.shard, stuckReason(err), "frames are not acknowledged: "+err.Error())
 	l.mu.Unlock()
-	if first {
-		l.log.Warn("frames are not acknowledged; requests are held", "stream", l.stream, "err", err)
+	if times, due := l.lines.Again(); due {
+		l.log.Warn("frames are not acknowledged; requests are held", "stream", l.stream, "times", times, "err", err)
 	}
 }
 
 func (l *lane) recovered() {
 	l.mu.Lock()
-	was := l.troubled
-	l.troubled = false
+	if l.troubled {
+		l.troubled = false
+		l.m.lanes.Done(l.shard)
+	}
 	l.mu.Unlock()
-	if was {
-		l.log.Info("frames are acknowledged again", "stream", l.stream)
+	if times, lasted, was := l.lines.Over(); was {
+		l.log.Info("frames are acknowledged again", "stream", l.stream, "times", times, "after", lasted.String())
 	}
 }

@@ -19,6 +19,8 @@ func ingesterRights() *server.Permissions {
 			"$JS.API.CONSUMER.MSG.NEXT.MILLRACE_IN.ingester",
 			"$JS.ACK.MILLRACE_IN.ingester.>",
 			"$JS.API.STREAM.PURGE.MILLRACE_IN",
+			"$KV.MILLRACE_LEASES.ingester.member.*",
+			"$KV.MILLRACE_LEASES.ingester.why.*",
 		}},
 		Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX_ingester.>"}},
 	}

@@ -2,6 +2,7 @@ package ingester
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -131,6 +132,10 @@ func (s *Ingester) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStre
 	s.cfg.Log.Info("events are taken", "shards", inst.Shards, "incarnation", inst.Incarnation)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { d.watch(ctx); return nil })
+	g.Go(func() error { d.lookIn(ctx, js); return nil })
+	// The only error of these two is ctx's.
+	g.Go(func() error { _ = bus.Present(ctx, js, inst.Names, "ingester", rand.Text()); return nil })
+	g.Go(func() error { _ = bus.TellWhy(ctx, js, inst.Names, "ingester", d.stuck); return nil })
 	empty := trimmer{d: d, js: js}
 	g.Go(func() error { empty.run(ctx); return nil })
 	g.Go(func() error { return d.pull(ctx, js) })
@@ -173,11 +178,7 @@ func (s *Ingester) checks(nc *nats.Conn) {
 		default:
 			return errStarting
 		}
-		var closed []error
-		for _, l := range s.door.lanes {
-			closed = append(closed, l.state())
-		}
-		return errors.Join(closed...)
+		return s.m.lanes.Check()
 	})
 }
 

@@ -2,13 +2,14 @@ package ingester
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/failpoint"
+	"github.com/millrace/millrace/libs/svc"
 )
 
 const (
@@ -16,6 +17,8 @@ const (
 	trimLook = 100 * time.Millisecond
 	// trimEvery is the time between two purges of IN while there is room.
 	trimEvery = time.Second
+	// trimLast is the longest time between two looks that fail.
+	trimLast = 2 * time.Second
 	// trimFull is the share of IN from which it is purged at every look.
 	trimFull = 0.25
 )
@@ -39,22 +42,33 @@ type trimmer struct {
 func (t *trimmer) run(ctx context.Context) {
 	tick := time.NewTicker(trimLook)
 	defer tick.Stop()
-	troubled := false
+	wait, until := trimLook, time.Time{} // a look that failed waits
+	var lines svc.Repeated
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-tick.C:
-			err := t.look(ctx, now)
-			if err != nil && !troubled && ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded) {
-				t.d.log.Warn("the stream of the NATS door is not emptied; it refuses publishers once it is full", "err", err)
+		case <-tick.C:
+			if time.Now().Before(until) {
+				continue
 			}
-			troubled = err != nil
+			err := t.look(ctx)
+			if err == nil || ctx.Err() != nil {
+				wait = trimLook
+				lines.Over()
+				continue
+			}
+			t.d.m.retries[stepTrim].Inc()
+			if times, due := lines.Again(); due {
+				t.d.log.Warn("the stream of the NATS door is not emptied; it refuses publishers once it is full", "times", times, "err", err)
+			}
+			wait = min(2*wait, trimLast)
+			until = time.Now().Add(wait)
 		}
 	}
 }
 
-func (t *trimmer) look(ctx context.Context, now time.Time) error {
+func (t *trimmer) look(ctx context.Context) error {
 	acked := t.d.acked.Load()
 	if t.settled && acked == t.seen {
 		return nil
@@ -67,7 +81,7 @@ func (t *trimmer) look(ctx context.Context, now time.Time) error {
 		return fmt.Errorf("look up %s: %w", names.StreamIn(), err)
 	}
 	info := in.CachedInfo()
-	if share := float64(info.State.Bytes) / float64(info.Config.MaxBytes); now.Sub(t.at) < trimEvery && share < trimFull {
+	if share := float64(info.State.Bytes) / float64(info.Config.MaxBytes); !failpoint.Due(t.at, trimEvery) && share < trimFull {
 		return nil
 	}
 	consumer, err := t.js.Consumer(ctx, names.StreamIn(), names.DurableIngester())
@@ -76,10 +90,12 @@ func (t *trimmer) look(ctx context.Context, now time.Time) error {
 	}
 	floor := consumer.CachedInfo().AckFloor.Stream
 	if floor > t.trimmed && floor >= info.State.FirstSeq {
+		failpoint.At(failpoint.IngesterInPurgeBefore)
 		if err := bus.Purge(ctx, t.js, names.StreamIn(), floor+1); err != nil {
 			return err
 		}
-		t.trimmed, t.at = floor, now
+		failpoint.At(failpoint.IngesterInPurgeAfter)
+		t.trimmed, t.at = floor, failpoint.Now()
 	}
 	// Acknowledgements are on their way for as long as some are missing.
 	t.settled, t.seen = floor >= info.State.LastSeq, acked

@@ -3,6 +3,8 @@ module github.com/millrace/millrace/services/millrace
 go 1.26.0
 
 require (
+	github.com/ClickHouse/ch-go v0.74.0
+	github.com/ClickHouse/clickhouse-go/v2 v2.50.0
 	github.com/cenkalti/backoff/v5 v5.0.3
 	github.com/klauspost/compress v1.20.3
 	github.com/millrace/millrace/libs/bus v0.0.0
@@ -10,6 +12,7 @@ require (
 	github.com/millrace/millrace/libs/eventdb v0.0.0
 	github.com/millrace/millrace/libs/localdb v0.0.0
 	github.com/millrace/millrace/libs/svc v0.0.0
+	github.com/millrace/millrace/libs/testkit v0.0.0
 	github.com/millrace/millrace/services/enricher v0.0.0
 	github.com/millrace/millrace/services/indexer v0.0.0
 	github.com/millrace/millrace/services/ingester v0.0.0
@@ -26,8 +29,6 @@ require (
 )
 
 require (
-	github.com/ClickHouse/ch-go v0.74.0 // indirect
-	github.com/ClickHouse/clickhouse-go/v2 v2.50.0 // indirect
 	github.com/andybalholm/brotli v1.2.6 // indirect
 	github.com/antithesishq/antithesis-sdk-go v0.8.0-default-no-op // indirect
 	github.com/beorn7/perks v1.0.1 // indirect
@@ -45,6 +46,7 @@ require (
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/mfridman/interpolate v0.0.2 // indirect
 	github.com/mileusna/useragent v1.3.5 // indirect
+	github.com/millrace/millrace/libs/failpoint v0.0.0 // indirect
 	github.com/millrace/millrace/schemas v0.0.0 // indirect
 	github.com/minio/highwayhash v1.0.4 // indirect
 	github.com/mitchellh/colorstring v0.0.0-20190213212951-d06e56a500db // indirect
@@ -83,9 +85,11 @@ replace (
 	github.com/millrace/millrace/libs/bus => ../../libs/bus
 	github.com/millrace/millrace/libs/event => ../../libs/event
 	github.com/millrace/millrace/libs/eventdb => ../../libs/eventdb
+	github.com/millrace/millrace/libs/failpoint => ../../libs/failpoint
 	github.com/millrace/millrace/libs/localdb => ../../libs/localdb
 	github.com/millrace/millrace/libs/svc => ../../libs/svc
 	github.com/millrace/millrace/libs/testkit => ../../libs/testkit
+	github.com/millrace/millrace/libs/testkit/explore => ../../libs/testkit/explore
 	github.com/millrace/millrace/schemas => ../../schemas
 	github.com/millrace/millrace/services/enricher => ../enricher
 	github.com/millrace/millrace/services/indexer => ../indexer

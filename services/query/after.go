@@ -99,7 +99,7 @@ func (s *Service) awaitIn(ctx context.Context, receipt *bus.Receipt, inst bus.In
 			return fmt.Errorf("%w: the service is stopping", ErrUnavailable)
 		case <-time.After(delay):
 		}
-		delay = min(2*delay, 50*time.Millisecond)
+		delay = min(2*delay, 250*time.Millisecond)
 	}
 	for shard := range inst.Shards {
 		info, err := s.streamInfo(ctx, s.names.StreamRaw(shard))

@@ -108,6 +108,11 @@ func (s *Service) serveSQL(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeoutCause(r.Context(), s.cfg.MaxTime,
 		fmt.Errorf("%w: it did not end within %s", context.DeadlineExceeded, s.cfg.MaxTime))
 	defer cancel() // closes the connection to ClickHouse, which ends the question there too
+	ctx, alive, err := s.pulse.question(ctx)
+	if err != nil {
+		return err
+	}
+	defer alive()
 	id := newQueryID()
 	res, err := s.db.ask(ctx, id, q.sql, q.values)
 	if err != nil {

@@ -55,6 +55,7 @@ require (
 	github.com/cenkalti/backoff/v5 v5.0.3 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/klauspost/compress v1.20.3 // indirect
+	github.com/millrace/millrace/libs/failpoint v0.0.0 // indirect
 	github.com/millrace/millrace/libs/testkit v0.0.0
 	github.com/millrace/millrace/schemas v0.0.0
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
@@ -79,3 +80,5 @@ replace (
 )
 
 replace github.com/millrace/millrace/libs/testkit => ../../libs/testkit
+
+replace github.com/millrace/millrace/libs/failpoint => ../../libs/failpoint

@@ -22,6 +22,8 @@ type history struct {
 	proofs  []proof // from frame 1 to what is proven
 	newest  bus.Share
 	records int
+	// recovered are the records that begin an incarnation, as far as the ledger holds them.
+	recovered []bus.Share
 }
 
 // readHistory reads what the records of a sink, up to a revision, say of one shard and checks that they are one chain:
@@ -47,22 +49,32 @@ func (s *Service) readHistory(ctx context.Context, inst bus.Installation, shard 
 }
 
 func (h *history) follow(rec bus.Share, f *findings) {
-	if h.records++; h.records == 1 {
+	h.records++
+	switch {
+	case rec.Recovered != nil:
+		// It was counted then, frame by frame as far as there were frames; what came before is in it and is not compared
+		// again. What it declares lost is part of the totals.
+		h.proofs = []proof{{first: 1, last: rec.Proven, oldest: true, totals: rec.Totals}}
+		h.recovered = append(h.recovered, rec)
+		if rec.Proven < h.newest.Proven {
+			f.add(KindLedgerGap, rec.Proven+1, h.newest.Proven, h.newest.Proven, rec.Proven, fmt.Sprintf("ledger record %d, of a recovery, goes back", rec.Revision))
+		}
+	case h.records == 1:
 		if rec.Proven > 0 {
 			h.proofs = append(h.proofs, proof{first: 1, last: rec.Proven, oldest: true, totals: rec.Totals})
 		} else if rec.Totals != (bus.Totals{}) {
 			f.add(KindTotals, 0, 0, 0, rec.Totals.In, "the ledger counts events before its first frame")
 		}
 	}
-	if t := rec.Totals; t.In != t.Rows+t.Dead+t.Repeats {
-		f.add(KindTotals, 1, rec.Proven, t.In, t.Rows+t.Dead+t.Repeats, fmt.Sprintf(
-			"ledger record %d: %d accepted, but %d rows, %d dead and %d repeats", rec.Revision, t.In, t.Rows, t.Dead, t.Repeats))
+	if t := rec.Totals; !t.Adds() {
+		f.add(KindTotals, 1, rec.Proven, t.In, t.Rows+t.Dead+t.Repeats+t.Lost, fmt.Sprintf(
+			"ledger record %d: %d accepted, but %d rows, %d dead, %d repeats and %d lost", rec.Revision, t.In, t.Rows, t.Dead, t.Repeats, t.Lost))
 	}
 	if o := rec.Open; o != nil && (o.First != rec.Proven+1 || o.Last < o.First) {
 		f.add(KindLedgerGap, rec.Proven+1, o.First, rec.Proven+1, o.First, fmt.Sprintf(
 			"ledger record %d announces frames %d to %d after frame %d", rec.Revision, o.First, o.Last, rec.Proven))
 	}
-	if h.records > 1 {
+	if h.records > 1 && rec.Recovered == nil {
 		h.link(rec, f)
 	}
 	h.newest = rec
@@ -108,5 +120,5 @@ func minus(a, b bus.Totals) bus.Totals {
 		}
 		return x - y
 	}
-	return bus.Totals{In: less(a.In, b.In), Rows: less(a.Rows, b.Rows), Dead: less(a.Dead, b.Dead), Repeats: less(a.Repeats, b.Repeats)}
+	return bus.Totals{In: less(a.In, b.In), Rows: less(a.Rows, b.Rows), Dead: less(a.Dead, b.Dead), Repeats: less(a.Repeats, b.Repeats), Lost: less(a.Lost, b.Lost)}
 }

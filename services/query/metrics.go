@@ -57,5 +57,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"outcome"}),
 	}
 	reg.MustRegister(m.requests, m.seconds, m.running, m.waiting, m.bytes, m.cut, m.waits, m.proven, m.reopened, m.findings, m.verifying)
+	for _, outcome := range []string{"ok", "findings"} {
+		m.verifying.WithLabelValues(outcome)
+	}
 	return m
 }

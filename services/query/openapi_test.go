@@ -42,10 +42,10 @@ func TestOpenAPI(t *testing.T) {
 	types := map[string]reflect.Type{
 		"Problem": reflect.TypeFor[problem](), "Waiting": reflect.TypeFor[waiting](), "InWait": reflect.TypeFor[inWait](),
 		"Status": reflect.TypeFor[Status](), "InstallationStatus": reflect.TypeFor[InstallationStatus](),
-		"ShardStatus": reflect.TypeFor[ShardStatus](), "Range": reflect.TypeFor[Range](),
+		"Condition": reflect.TypeFor[Condition](), "ShardStatus": reflect.TypeFor[ShardStatus](), "Range": reflect.TypeFor[Range](),
 		"StreamsStatus": reflect.TypeFor[StreamsStatus](), "StreamStatus": reflect.TypeFor[StreamStatus](),
 		"VerifyLine": reflect.TypeFor[verifyLine](), "Progress": reflect.TypeFor[Progress](), "Report": reflect.TypeFor[Report](),
-		"ShardReport": reflect.TypeFor[ShardReport](), "Finding": reflect.TypeFor[Finding](),
+		"ShardReport": reflect.TypeFor[ShardReport](), "Finding": reflect.TypeFor[Finding](), "Recovery": reflect.TypeFor[Recovery](),
 	}
 	if len(types) != len(doc.Components.Schemas) {
 		t.Errorf("%d schemas are documented, the code has %d", len(doc.Components.Schemas), len(types))

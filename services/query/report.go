@@ -10,6 +10,10 @@ type Report struct {
 	Rows     uint64 `json:"rows"`
 	Dead     uint64 `json:"dead"`
 	Repeats  uint64 `json:"repeats"`
+	// Lost counts events that `millrace recover` has declared to be gone: Accepted = Rows + Dead + Repeats + Lost.
+	Lost uint64 `json:"lost,omitempty"`
+	// Recoveries are what `millrace recover` did, as far as the ledger still holds its records.
+	Recoveries []Recovery `json:"recoveries,omitempty"`
 	// Pending counts events that were accepted when verify began and were not proven when it stopped waiting.
 	Pending  uint64        `json:"pending"`
 	Shards   []ShardReport `json:"shards"`
@@ -29,6 +33,7 @@ type ShardReport struct {
 	Rows     uint64 `json:"rows"`
 	Dead     uint64 `json:"dead"`
 	Repeats  uint64 `json:"repeats"`
+	Lost     uint64 `json:"lost,omitempty"`
 
 	PendingFrames uint64 `json:"pending_frames,omitempty"`
 	PendingEvents uint64 `json:"pending_events,omitempty"`
@@ -39,6 +44,22 @@ type ShardReport struct {
 	// their verdicts. Older frames are proven by the running totals alone.
 	LedgerFrom uint64 `json:"ledger_from,omitempty"`
 	FramesFrom uint64 `json:"frames_from,omitempty"`
+}
+
+// Recovery is one shard's way from one incarnation to the next.
+type Recovery struct {
+	Shard       int       `json:"shard"`
+	At          time.Time `json:"at"`
+	Incarnation uint64    `json:"incarnation"`
+	// Highest is the last frame of the life before; new frames came after Proven.
+	Highest uint64 `json:"highest"`
+	Proven  uint64 `json:"proven"`
+	Lost    uint64 `json:"lost"`  // events that had been proven and were gone
+	Again   uint64 `json:"again"` // events that were appended once more
+	// Unknown counts frames of which nothing was left, between UnknownFirst and UnknownLast.
+	Unknown      uint64 `json:"unknown"`
+	UnknownFirst uint64 `json:"unknown_first,omitempty"`
+	UnknownLast  uint64 `json:"unknown_last,omitempty"`
 }
 
 // What a finding is about.

@@ -111,8 +111,19 @@ type Service struct {
 	verifies chan struct{} // one for each reconciliation that runs
 	stopping chan struct{} // closed when Run is told to stop: nobody waits any longer
 
-	mu   sync.Mutex
-	inst bus.Installation // known once Shards is not 0
+	owners *bus.Observer
+	pulse  *pulse
+	lanes  *svc.Lanes // for its metric
+
+	mu     sync.Mutex       // guards all below
+	inst   bus.Installation // known once Shards is not 0
+	judges []*judge         // by shard
+	door   judge
+	nats   Condition
+	deaf   time.Time // since when looks have failed
+	seen   []sight   // by the last look that did not
+	seenAt time.Time // when it began
+	told   *Status   // the last one that was whole
 }
 
 // New listens at once, so that a taken port is named at the start; NATS and ClickHouse may come later.
@@ -136,7 +147,17 @@ func New(cfg Config) (*Service, error) {
 		ledger: newWatermark(m, cfg.Log), listener: listener,
 		slots: make(chan struct{}, cfg.MaxConcurrent), verifies: make(chan struct{}, 1), stopping: make(chan struct{}),
 	}
-	cfg.Health.Register("ledger", func(context.Context) error { return s.followed() })
+	s.owners, s.pulse, s.nats.State = bus.NewObserver(), newPulse(s.db), StateOK
+	s.door.condition.State = StateOK
+	s.lanes = svc.NewLanes("query", cfg.Reg, bus.StuckReasons()...)
+	s.showParts(cfg.Reg)
+	cfg.Health.Register("ledger", func(context.Context) error {
+		// The looks know sooner than the connection that NATS hangs.
+		if c := s.natsCondition(); c.State != StateOK {
+			return errors.New(c.Why)
+		}
+		return s.followed()
+	})
 	cfg.Health.Register("clickhouse", s.db.ping)
 	return s, nil
 }
@@ -167,6 +188,7 @@ func (s *Service) Run(ctx context.Context) error {
 	g, failed := errgroup.WithContext(work)
 	// Ended by stop, after the last answer.
 	g.Go(func() error { return s.follow(failed) })
+	g.Go(func() error { return s.look(failed) })
 	g.Go(func() error {
 		if err := server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("query port %s: %w", s.Addr(), err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -18,9 +19,12 @@ import (
 // Status is the answer of GET /v1/status.
 type Status struct {
 	Installation InstallationStatus `json:"installation"`
+	NATS         Condition          `json:"nats"`
+	ClickHouse   Condition          `json:"clickhouse"`
+	Door         Condition          `json:"door"` // of NATS: whether messages of IN are taken
 	Shards       []ShardStatus      `json:"shards"`
 	Streams      StreamsStatus      `json:"streams"`
-	At           time.Time          `json:"at"`
+	At           time.Time          `json:"at"` // of the numbers; older than the answer while NATS is away
 }
 
 // InstallationStatus names the installation.
@@ -34,7 +38,13 @@ type InstallationStatus struct {
 // ShardStatus says how far one shard is. Accepted, Enriched, Indexed, Dead and Repeats count events since the
 // installation began; what is accepted and not yet proven is Lag.
 type ShardStatus struct {
-	Shard     int     `json:"shard"`
+	Shard int `json:"shard"`
+	// What Condition says, of the shard.
+	State  string    `json:"state"`
+	Reason string    `json:"reason,omitempty"`
+	Why    string    `json:"why,omitempty"`
+	Since  time.Time `json:"since,omitzero"`
+
 	Accepted  uint64  `json:"accepted"`
 	Enriched  uint64  `json:"enriched"`
 	Indexed   uint64  `json:"indexed"`
@@ -81,8 +91,68 @@ type StreamStatus struct {
 	Fill     *float64 `json:"fill_percent,omitempty"` // absent when the stream has no limit
 }
 
-// Status looks at the streams and the ledger.
+// Status looks at the streams and the ledger. While NATS is away the numbers are those of before.
 func (s *Service) Status(ctx context.Context) (Status, error) {
+	if st, ok := s.remembered(false); ok {
+		return st, nil
+	}
+	st, err := s.statusNow(ctx)
+	if err != nil {
+		if st, ok := s.remembered(errors.Is(err, bus.ErrNotProvisioned)); ok { // it was found out meanwhile
+			return st, nil
+		}
+		return Status{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	kept := st
+	kept.Shards = slices.Clone(st.Shards)
+	s.told = &kept
+	return s.conditions(st), nil
+}
+
+// remembered is the status while NATS is away, or the streams are gone; false when they are not, or nothing was ever seen.
+func (s *Service) remembered(gone bool) (Status, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.nats.State == StateOK && !gone || len(s.seen) == 0:
+		return Status{}, false
+	case s.told != nil:
+		st := *s.told
+		st.Shards = slices.Clone(st.Shards)
+		return s.conditions(st), true
+	}
+	st := Status{
+		Installation: InstallationStatus{Prefix: s.names.Prefix, Shards: s.inst.Shards, Sinks: s.inst.Sinks, Incarnation: s.inst.Incarnation},
+		At:           s.seenAt.UTC(),
+	}
+	for shard, v := range s.seen {
+		st.Shards = append(st.Shards, ShardStatus{
+			Shard: shard, Estimated: true, Raw: Range{First: 1, Last: v.raw}, Enricher: v.enriched, Proven: v.proven, Open: true,
+		})
+	}
+	return s.conditions(st), true
+}
+
+// conditions fills in what the looks have found; mu is held.
+func (s *Service) conditions(st Status) Status {
+	st.NATS, st.ClickHouse, st.Door = s.nats, s.pulse.condition(), s.door.condition
+	for i := range st.Shards {
+		sh := &st.Shards[i]
+		c := Condition{State: StateOK}
+		if i < len(s.judges) && s.judges[i].condition.State != "" {
+			c = s.judges[i].condition
+		}
+		if sh.Note != "" && c.State != StateShut {
+			c = Condition{State: StateShut, Reason: bus.StuckWentBack, Why: sh.Note, Since: c.Since}
+		}
+		sh.State, sh.Reason, sh.Why, sh.Since = c.State, c.Reason, c.Why, c.Since
+	}
+	return st
+}
+
+func (s *Service) statusNow(ctx context.Context) (Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	inst, err := s.reopen(ctx)
@@ -98,6 +168,9 @@ func (s *Service) Status(ctx context.Context) (Status, error) {
 	for shard := range inst.Shards {
 		g.Go(func() (err error) {
 			st.Shards[shard], err = s.shardStatus(ctx, inst, shard)
+			if isMissing(err) {
+				st.Shards[shard], err = ShardStatus{Shard: shard, Estimated: true, Raw: Range{First: 1}, Note: "a stream of it does not exist: " + err.Error()}, nil
+			}
 			return err
 		})
 	}
@@ -106,6 +179,9 @@ func (s *Service) Status(ctx context.Context) (Status, error) {
 	} {
 		g.Go(func() error {
 			info, err := s.streamInfo(ctx, name)
+			if isMissing(err) {
+				return nil // which the door or the shards say
+			}
 			if err != nil {
 				return err
 			}

@@ -37,9 +37,16 @@ func (s *Service) Verify(ctx context.Context, opts VerifyOptions, report func(Pr
 	}
 	r := Report{OK: true, At: began.UTC(), Findings: []Finding{}}
 	for shard, pin := range pins {
-		shown, f, err := s.verifyShard(ctx, inst, shard, pin, deadline, report)
+		shown, h, f, err := s.verifyShard(ctx, inst, shard, pin, deadline, report)
 		if err != nil {
 			return Report{}, fmt.Errorf("verify shard %d: %w", shard, err)
+		}
+		for _, rec := range h.recovered {
+			x := rec.Recovered
+			r.Recoveries = append(r.Recoveries, Recovery{
+				Shard: shard, At: rec.At, Incarnation: rec.Incarnation, Highest: x.Highest, Proven: rec.Proven, Lost: x.Lost,
+				Again: x.Again, Unknown: x.Unknown, UnknownFirst: x.UnknownFirst, UnknownLast: x.UnknownLast,
+			})
 		}
 		if pin.stuck {
 			f.add(KindStuck, shown.Proven+1, pin.raw, pin.raw, shown.Proven, fmt.Sprintf(
@@ -61,6 +68,7 @@ func (r *Report) add(shard ShardReport, f *findings) {
 	r.Rows += shard.Rows
 	r.Dead += shard.Dead
 	r.Repeats += shard.Repeats
+	r.Lost += shard.Lost
 	r.Pending += shard.PendingEvents
 	room := min(len(f.list), maxFindings-len(r.Findings))
 	r.Findings = append(r.Findings, f.list[:room]...)
@@ -94,15 +102,17 @@ func (s *Service) settle(ctx context.Context, inst bus.Installation, deadline ti
 	}
 	for shard := range pins {
 		p := &pins[shard]
+		delay := 100 * time.Millisecond
 		for have := p.start; have < p.raw; {
 			report(Progress{Shard: shard, Step: "wait", Done: have, Of: p.raw})
 			if time.Now().After(deadline) {
 				p.stuck = have == p.start && time.Since(began) >= leastPatience
 				break
 			}
-			if err := pause(ctx, 100*time.Millisecond); err != nil {
+			if err := pause(ctx, delay); err != nil {
 				return nil, err
 			}
+			delay = min(2*delay, time.Second)
 			rec, err := s.lastShare(ctx, inst, shard)
 			if err != nil {
 				return nil, err
@@ -124,14 +134,14 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // verifyShard compares one shard, and does so again while only dead letters are missing: they come a moment after the
 // proof, since they are published once the verdict is.
-func (s *Service) verifyShard(ctx context.Context, inst bus.Installation, shard int, p pin, deadline time.Time, report func(Progress)) (ShardReport, *findings, error) {
+func (s *Service) verifyShard(ctx context.Context, inst bus.Installation, shard int, p pin, deadline time.Time, report func(Progress)) (ShardReport, history, *findings, error) {
 	for delay := 100 * time.Millisecond; ; delay *= 2 {
-		shown, f, err := s.compareShard(ctx, inst, shard, p, report)
+		shown, h, f, err := s.compareShard(ctx, inst, shard, p, report)
 		if err != nil || !onlyDeadMissing(f) || time.Now().Add(delay).After(deadline) {
-			return shown, f, err
+			return shown, h, f, err
 		}
 		if err := pause(ctx, delay); err != nil {
-			return shown, f, err
+			return shown, h, f, err
 		}
 	}
 }
@@ -145,32 +155,32 @@ func onlyDeadMissing(f *findings) bool {
 	return len(f.list) > 0
 }
 
-func (s *Service) compareShard(ctx context.Context, inst bus.Installation, shard int, p pin, report func(Progress)) (ShardReport, *findings, error) {
+func (s *Service) compareShard(ctx context.Context, inst bus.Installation, shard int, p pin, report func(Progress)) (ShardReport, history, *findings, error) {
 	f := &findings{shard: shard, limit: maxFindings}
 	rec, err := s.lastShare(ctx, inst, shard)
 	if err != nil {
-		return ShardReport{}, nil, err
+		return ShardReport{}, history{}, nil, err
 	}
 	shown := ShardReport{
 		Shard: shard, Proven: rec.Proven,
-		Accepted: rec.Totals.In, Rows: rec.Totals.Rows, Dead: rec.Totals.Dead, Repeats: rec.Totals.Repeats,
+		Accepted: rec.Totals.In, Rows: rec.Totals.Rows, Dead: rec.Totals.Dead, Repeats: rec.Totals.Repeats, Lost: rec.Totals.Lost,
 	}
 	if err := s.compareEnds(ctx, inst, shard, f); err != nil {
-		return shown, nil, err
+		return shown, history{}, nil, err
 	}
 	report(Progress{Shard: shard, Step: "ledger", Done: 0, Of: rec.Proven})
 	h, err := s.readHistory(ctx, inst, shard, rec.Revision, f)
 	if err != nil {
-		return shown, nil, err
+		return shown, history{}, nil, err
 	}
 	onTheWay, err := s.deadOnTheWay(ctx, shard, rec.Proven)
 	if err != nil {
-		return shown, nil, err
+		return shown, history{}, nil, err
 	}
 	c := comparison{s: s, shard: shard, proven: rec.Proven, history: h, findings: f}
 	err = c.run(ctx, onTheWay, func(done uint64) { report(Progress{Shard: shard, Step: "frames", Done: done, Of: rec.Proven}) })
 	if err != nil {
-		return shown, nil, err
+		return shown, history{}, nil, err
 	}
 	report(Progress{Shard: shard, Step: "frames", Done: rec.Proven, Of: rec.Proven})
 	shown.FramesFrom = c.framesFrom
@@ -183,11 +193,11 @@ func (s *Service) compareShard(ctx context.Context, inst bus.Installation, shard
 	if p.raw > rec.Proven {
 		g, err := s.countGap(ctx, shard, rec.Proven+1, p.raw, 0)
 		if err != nil {
-			return shown, nil, err
+			return shown, history{}, nil, err
 		}
 		shown.PendingFrames, shown.PendingEvents, shown.Estimated = p.raw-rec.Proven, g.events, g.estimated
 	}
-	return shown, f, nil
+	return shown, h, f, nil
 }
 
 // compareEnds checks that nothing is ahead of what it was made from. It looks from ClickHouse towards RAW, so that

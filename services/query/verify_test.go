@@ -38,7 +38,7 @@ func TestVerifyNamesTampering(t *testing.T) {
 	for shard, tc := range tamperings {
 		rec, err := r.svc.lastShare(t.Context(), r.inst, shard)
 		r.must(err)
-		shown, f, err := r.svc.compareShard(t.Context(), r.inst, shard, pin{raw: rec.Proven}, func(Progress) {})
+		shown, _, f, err := r.svc.compareShard(t.Context(), r.inst, shard, pin{raw: rec.Proven}, func(Progress) {})
 		if err != nil {
 			t.Errorf("%s: %v", tc.name, err)
 			continue

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"strconv"
 	"sync"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/svc"
 )
 
 // watermark is how far each shard is by its sink's newest ledger record, kept in memory. One goroutine follows the ledger, any number
@@ -68,34 +70,39 @@ func (w *watermark) proven(shard int) (uint64, <-chan struct{}) {
 func (s *Service) follow(ctx context.Context) error {
 	const first, last = 50 * time.Millisecond, 2 * time.Second
 	delay := first
+	var lines svc.Repeated
 	for {
-		err := s.followOnce(ctx, func() { delay = first })
+		worked, err := s.followOnce(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
+		if worked > 2*last { // opening alone proves nothing
+			delay = first
+			lines.Over()
+		}
 		s.ledger.state(err)
 		s.metrics.reopened.Inc()
-		if delay == first {
-			s.log.Warn("following the ledger begins again", "err", err)
+		if times, due := lines.Again(); due {
+			s.log.Warn("following the ledger begins again", "times", times, "err", err)
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(delay):
+		case <-time.After(delay - rand.N(delay/2)): //nolint:gosec // no secret
 		}
 		delay = min(2*delay, last)
 	}
 }
 
-// followOnce reads the newest record of each sink and then every further one.
-func (s *Service) followOnce(ctx context.Context, opened func()) error {
+// followOnce reads the newest record of each sink and then every further one. It says for how long it could.
+func (s *Service) followOnce(ctx context.Context) (worked time.Duration, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	// A consumer's calls need an end of their own: while NATS is away they would wait for as long as they may.
 	open, opening := context.WithTimeout(ctx, 5*time.Second)
 	defer opening()
 	if _, err := s.installation(open); err != nil {
-		return err
+		return 0, err
 	}
 	consumer, err := s.js.OrderedConsumer(open, s.names.StreamLedger(), jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{s.names.LedgerAll()},
@@ -104,23 +111,24 @@ func (s *Service) followOnce(ctx context.Context, opened func()) error {
 		MaxResetAttempts: 1,
 	})
 	if err != nil {
-		return fmt.Errorf("follow %s: %w", s.names.StreamLedger(), err)
+		return 0, fmt.Errorf("follow %s: %w", s.names.StreamLedger(), err)
 	}
 	msgs, err := consumer.Messages(jetstream.PullMaxMessages(512), jetstream.PullHeartbeat(2*time.Second), jetstream.PullExpiry(10*time.Second))
 	if err != nil {
-		return fmt.Errorf("follow %s: %w", s.names.StreamLedger(), err)
+		return 0, fmt.Errorf("follow %s: %w", s.names.StreamLedger(), err)
 	}
 	defer msgs.Stop()
-	opened()
+	began := time.Now()
+	defer func() { worked = time.Since(began) }()
 	s.ledger.state(nil)
 	for {
 		msg, err := msgs.Next(jetstream.NextContext(ctx))
 		if err != nil {
-			return fmt.Errorf("follow %s: %w", s.names.StreamLedger(), err)
+			return 0, fmt.Errorf("follow %s: %w", s.names.StreamLedger(), err)
 		}
 		meta, err := msg.Metadata()
 		if err != nil {
-			return fmt.Errorf("follow %s: %w", s.names.StreamLedger(), err)
+			return 0, fmt.Errorf("follow %s: %w", s.names.StreamLedger(), err)
 		}
 		rec, err := bus.DecodeRecord(msg.Data())
 		if err != nil {

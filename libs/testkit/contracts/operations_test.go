@@ -108,7 +108,10 @@ func TestOperationsNamesTheMetrics(t *testing.T) {
 				if first != "" && slices.Contains([]string{"counter", "counters", "gauge", "histogram"}, fun.Name) {
 					names[prefix+first] = true
 				}
-			case *ast.SelectorExpr: // prometheus.NewCounter(prometheus.CounterOpts{Name: ...})
+			case *ast.SelectorExpr: // svc.NewLanes("indexer", ...), which has one metric, or prometheus.NewCounter(prometheus.CounterOpts{Name: ...})
+				if fun.Sel.Name == "NewLanes" {
+					names["millrace_"+first+"_shard_stuck"] = true
+				}
 				if pkg, ok := fun.X.(*ast.Ident); ok && pkg.Name == "prometheus" && strings.HasPrefix(fun.Sel.Name, "New") {
 					if name := metricName(call.Args[0], prefix); name != "" {
 						names[name] = true

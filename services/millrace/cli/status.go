@@ -21,8 +21,9 @@ func (a *app) status() *cobra.Command {
 		Short: "Show how far everything is: counts, lag, fill",
 		Long: `Show, for every shard, how many events were accepted, enriched and indexed, how
 many were repeats or became dead letters, how far ClickHouse is behind, and how
-full the streams are. It exits with 1 when a shard is shut or a readiness check
-fails.`,
+full the streams are, and whether it gets on: ok, lagging, stuck or shut, and
+why. It exits with 1 when a shard is stuck or shut, when NATS or ClickHouse does
+not answer, or when a readiness check fails.`,
 		Example: "  millrace status\n  millrace status --output json",
 		Args:    noArguments,
 	}
@@ -53,11 +54,9 @@ fails.`,
 		for _, line := range troubles {
 			fmt.Fprintln(a.stderr, line)
 		}
-		for _, sh := range st.Shards {
-			if !sh.Open {
-				fmt.Fprintf(a.stderr, "shard %d is shut: %s\n", sh.Shard, sh.Note)
-				troubles = append(troubles, sh.Note)
-			}
+		for _, line := range conditions(st) {
+			fmt.Fprintln(a.stderr, line)
+			troubles = append(troubles, line)
 		}
 		if len(troubles) > 0 {
 			return errFailed
@@ -68,7 +67,7 @@ fails.`,
 }
 
 func (a *app) printStatus(st query.Status) error {
-	g := newGrid(a.stdout, "SHARD", "ACCEPTED", "ENRICHED", "INDEXED", "DEAD", "REPEATS", "LAG", "LAG TIME", "DEDUP", "RAW", "ENRICHED")
+	g := newGrid(a.stdout, "SHARD", "ACCEPTED", "ENRICHED", "INDEXED", "DEAD", "REPEATS", "LAG", "LAG TIME", "DEDUP", "RAW", "ENRICHED", "STATE")
 	var sum query.ShardStatus
 	for _, s := range st.Shards {
 		sum.Accepted += s.Accepted
@@ -78,9 +77,9 @@ func (a *app) printStatus(st query.Status) error {
 		sum.Repeats += s.Repeats
 		sum.Lag += s.Lag
 		sum.LagTime = max(sum.LagTime, s.LagTime)
-		row(g, fmt.Sprint(s.Shard), s, window(s.DedupWindow), percent(s.RawFill), percent(s.EnrichedFill))
+		row(g, fmt.Sprint(s.Shard), s, window(s.DedupWindow), percent(s.RawFill), percent(s.EnrichedFill), s.State)
 	}
-	row(g, "all", sum, "", "", "")
+	row(g, "all", sum, "", "", "", "")
 	if err := g.flush(); err != nil {
 		return err
 	}
@@ -95,13 +94,42 @@ func (a *app) printStatus(st query.Status) error {
 	return g.flush()
 }
 
-func row(g *grid, name string, s query.ShardStatus, window, raw, enriched string) {
+func row(g *grid, name string, s query.ShardStatus, window, raw, enriched, state string) {
 	lag := count(s.Lag)
 	if s.Estimated {
 		lag = "~" + lag
 	}
 	g.row(name, count(s.Accepted), count(s.Enriched), count(s.Indexed), count(s.Dead), count(s.Repeats), lag,
-		fmt.Sprintf("%.1fs", s.LagTime), window, raw, enriched)
+		fmt.Sprintf("%.1fs", s.LagTime), window, raw, enriched, state)
+}
+
+// conditions names what does not get on, a line each.
+func conditions(st query.Status) (lines []string) {
+	say := func(what, state, why, reason string, since time.Time) {
+		line := fmt.Sprintf("%s is %s: %s", what, state, why)
+		if reason != "" {
+			line += fmt.Sprintf(" (%s since %s)", reason, since.UTC().Format(time.RFC3339))
+		}
+		lines = append(lines, line)
+	}
+	for _, part := range []struct {
+		name string
+		query.Condition
+	}{{"NATS", st.NATS}, {"ClickHouse", st.ClickHouse}, {"the NATS door", st.Door}} {
+		if part.State == query.StateStuck {
+			say(part.name, part.State, part.Why, part.Reason, part.Since)
+		}
+	}
+	for _, sh := range st.Shards {
+		name := fmt.Sprintf("shard %d", sh.Shard)
+		switch {
+		case sh.State == query.StateStuck, sh.State == query.StateShut:
+			say(name, sh.State, sh.Why, sh.Reason, sh.Since)
+		case !sh.Open: // a service that does not know states yet
+			say(name, query.StateShut, sh.Note, "", time.Time{})
+		}
+	}
+	return lines
 }
 
 func percent(p *float64) string {

@@ -89,7 +89,18 @@ func (a *app) printReport(r query.Report) error {
 	if r.Omitted > 0 {
 		fmt.Fprintf(a.stdout, "and %s more\n", count(r.Omitted))
 	}
-	if r.OK {
+	for _, x := range r.Recoveries {
+		fmt.Fprintf(a.stdout, "shard %d was recovered on %s: %s events lost, %s appended once more", x.Shard, x.At.UTC().Format(time.DateTime), count(x.Lost), count(x.Again))
+		if x.Unknown > 0 {
+			fmt.Fprintf(a.stdout, ", nothing left of %s frames between %d and %d", count(x.Unknown), x.UnknownFirst, x.UnknownLast)
+		}
+		fmt.Fprintln(a.stdout)
+	}
+	switch {
+	case r.OK && r.Lost > 0:
+		fmt.Fprintf(a.stdout, "%s accepted = %s rows + %s dead letters + %s repeats + %s declared lost by `millrace recover`: nothing else is missing, nothing is doubled (%.1fs)\n",
+			count(r.Accepted), count(r.Rows), count(r.Dead), count(r.Repeats), count(r.Lost), r.Seconds)
+	case r.OK:
 		fmt.Fprintf(a.stdout, "%s accepted = %s rows + %s dead letters + %s repeats: nothing is missing, nothing is doubled (%.1fs)\n",
 			count(r.Accepted), count(r.Rows), count(r.Dead), count(r.Repeats), r.Seconds)
 	}

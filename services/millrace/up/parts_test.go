@@ -208,6 +208,13 @@ func TestSecretsAreMadeOnce(t *testing.T) {
 	if other.WriteKeys["shop"] != "mine" || other.WriteKeys["demo"] != first.WriteKeys["demo"] {
 		t.Errorf("keys %v", other.WriteKeys)
 	}
+	none, err := keepSecrets(dir, "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(none.WriteKeys) != 2 || none.ClickHouse != first.ClickHouse {
+		t.Errorf("without a source the keys are %v", none.WriteKeys)
+	}
 	if err := os.WriteFile(filepath.Join(dir, secretsFile), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -43,7 +43,7 @@ func ReadSecrets(dir string) (Secrets, error) {
 }
 
 // keepSecrets reads the secrets and makes those that are missing. given, if
-// set, is the source's key and is kept as such.
+// set, is the source's key and is kept as such. Without a source no key is made.
 func keepSecrets(dir, source, given string) (Secrets, error) {
 	s, err := ReadSecrets(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -54,6 +54,7 @@ func keepSecrets(dir, source, given string) (Secrets, error) {
 		s.WriteKeys = map[string]string{}
 	}
 	switch {
+	case source == "":
 	case given != "" && s.WriteKeys[source] != given:
 		s.WriteKeys[source], changed = given, true
 	case s.WriteKeys[source] == "":

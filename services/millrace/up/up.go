@@ -65,6 +65,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 
 	reg, health := svc.NewRegistry(), svc.NewHealth()
+	reg.MustRegister(health.Metric())
 	nats, db, err := startServers(ctx, &cfg, disk, secrets.passwords(), reg, say)
 	if err != nil {
 		return err
