@@ -74,7 +74,7 @@ Exit codes: 0 done, 1 failed or found wrong, 2 wrong usage, 3 not reachable,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; `%s --help` lists what there is", err, cmd.CommandPath())}
 	})
-	root.AddCommand(a.up(), a.send(), a.importLog(), a.query(), a.verify(), a.status(), a.migrate(), a.version())
+	root.AddCommand(a.up(), a.send(), a.importLog(), a.query(), a.verify(), a.status(), a.migrate(), a.recovery(), a.version())
 	return root
 }
 
