@@ -45,6 +45,12 @@ bench-peers: build ## measure Bento beside Millrace, in one run; builds it first
 	@scripts/build-peers
 	@go run ./libs/testkit/bench --parts peers $(ARGS)
 
+.PHONY: chaos
+chaos: engine ## break things while events flow and count; make chaos DURATION=10m SEED=7 FAULTS=twins BROKEN=all
+	@go build -o bin/chaos ./libs/testkit/chaos
+	@bin/chaos $(if $(DURATION),--duration $(DURATION)) $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) \
+		$(if $(EVERY),--every $(EVERY)) $(if $(BROKEN),--broken $(BROKEN)) $(ARGS)
+
 .PHONY: soak
 soak: engine ## ten minutes in which small streams are turned over fifty times
 	@go test ./libs/testkit/chaos -run LongLife -v -timeout 30m -turns 50

@@ -3,7 +3,11 @@ module github.com/millrace/millrace/libs/testkit/chaos
 go 1.26.0
 
 require (
+	github.com/ClickHouse/clickhouse-go/v2 v2.50.0
 	github.com/millrace/millrace/libs/bus v0.0.0
+	github.com/millrace/millrace/libs/event v0.0.0
+	github.com/millrace/millrace/libs/eventdb v0.0.0
+	github.com/millrace/millrace/libs/failpoint v0.0.0
 	github.com/millrace/millrace/libs/localdb v0.0.0
 	github.com/millrace/millrace/libs/testkit v0.0.0
 	github.com/nats-io/nats-server/v2 v2.15.2
@@ -12,7 +16,6 @@ require (
 
 require (
 	github.com/ClickHouse/ch-go v0.74.0 // indirect
-	github.com/ClickHouse/clickhouse-go/v2 v2.50.0 // indirect
 	github.com/andybalholm/brotli v1.2.6 // indirect
 	github.com/antithesishq/antithesis-sdk-go v0.8.0-default-no-op // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
@@ -27,8 +30,6 @@ require (
 	github.com/hashicorp/go-version v1.9.0 // indirect
 	github.com/klauspost/compress v1.20.3 // indirect
 	github.com/mfridman/interpolate v0.0.2 // indirect
-	github.com/millrace/millrace/libs/event v0.0.0 // indirect
-	github.com/millrace/millrace/libs/eventdb v0.0.0 // indirect
 	github.com/millrace/millrace/schemas v0.0.0 // indirect
 	github.com/minio/highwayhash v1.0.4 // indirect
 	github.com/nats-io/jwt/v2 v2.8.2 // indirect
@@ -50,7 +51,7 @@ require (
 	go.uber.org/zap v1.28.0 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/mod v0.41.0 // indirect
-	golang.org/x/sync v0.24.0 // indirect
+	golang.org/x/sync v0.24.0
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/time v0.16.0 // indirect
 	golang.org/x/tools v0.51.0 // indirect
@@ -69,3 +70,5 @@ replace github.com/millrace/millrace/libs/localdb => ../../../libs/localdb
 replace github.com/millrace/millrace/libs/testkit => ../../../libs/testkit
 
 replace github.com/millrace/millrace/schemas => ../../../schemas
+
+replace github.com/millrace/millrace/libs/failpoint => ../../../libs/failpoint

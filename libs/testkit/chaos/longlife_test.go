@@ -1,15 +1,10 @@
-package chaos
+package main
 
 import (
 	"context"
 	"flag"
-	"fmt"
 	"io/fs"
-	"math/rand/v2"
-	"net/http"
 	"path/filepath"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,29 +22,35 @@ var turns = flag.Float64("turns", 4, "how often the long life turns its streams 
 // are trimmed, the door never refuses, disk stays flat, and verify agrees over
 // all history although most of it is no longer in any stream.
 func TestALongLifeInSmallStreams(t *testing.T) {
-	m := newMill(t)
+	m := testMill(t)
 	m.rawSize = "4MiB"
-	m.startNATS()
-	for _, name := range []string{"ingester", "enricher", "indexer", "query"} {
-		m.startService(name)
-	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
-	var accepted, refused atomic.Int64
-	warm := &http.Client{Timeout: 15 * time.Second}
-	eventuallyAccepted(ctx, t, m, warm, &accepted)
-
-	done := make(chan struct{})
-	var producers sync.WaitGroup
-	for p := range 4 {
-		producers.Go(func() { steady(ctx, t, m, p, done, &accepted, &refused) })
+	if err := m.start(ctx); err != nil {
+		t.Fatal(err)
 	}
+	s, err := parse([]string{"--rate", "2000", "--seed", "1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := newLab(s, m, t.Output())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.padding.Store(640)
+	quiet, stop := context.WithCancel(ctx)
+	worked := make(chan error, 1)
+	go func() { worked <- l.work(quiet, nil) }()
+	if err := l.flowing(ctx); err != nil {
+		t.Fatal(err)
+	}
+	starting := l.refused()
 	life := newLife(t, m)
 	var early, late int64
 	for ctx.Err() == nil {
 		time.Sleep(200 * time.Millisecond) // how often progress is looked at
 		turned := life.turned(ctx)
-		size := diskUse(t, m.natsDir)
+		size := diskUse(t, m.natsDir())
 		if turned < *turns/2 {
 			early = max(early, size)
 		} else {
@@ -59,75 +60,19 @@ func TestALongLifeInSmallStreams(t *testing.T) {
 			break
 		}
 	}
-	close(done)
-	producers.Wait()
-	t.Logf("turned over %.1f times, %d events; largest disk use of NATS in the first half %d KB, in the second %d KB", life.turned(ctx), accepted.Load(), early>>10, late>>10)
-	if n := refused.Load(); n > 0 {
-		t.Errorf("the door refused %d requests", n)
+	refusals := l.refused() - starting
+	stop()
+	v := l.judge(ctx, <-worked)
+	t.Logf("turned over %.1f times, %d events; largest disk use of NATS in the first half %d KB, in the second %d KB", life.turned(ctx), v.Accepted, early>>10, late>>10)
+	if refusals > 0 {
+		t.Errorf("the door refused %d requests", refusals)
 	}
 	if late > early*5/4 {
 		t.Errorf("disk use of NATS grew from %d to %d bytes", early, late)
 	}
-	m.exact(uint64(accepted.Load()))
-}
-
-func eventuallyAccepted(ctx context.Context, t *testing.T, m *mill, client *http.Client, accepted *atomic.Int64) {
-	for ctx.Err() == nil {
-		if n, err := post(ctx, client, m.doors[0], body("warm", 0)); err == nil {
-			accepted.Add(int64(n))
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Fatal("the door never opened")
-}
-
-// bulky is a request of events that do not compress, so that few of them fill
-// a stream.
-func bulky(producer string, first int) []byte {
-	r := rand.New(rand.NewPCG(uint64(first), uint64(producer[0])))
-	b := []byte{'['}
-	for i := range perRequest {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = fmt.Appendf(b, `{"event":"Counted","messageId":"%s-%d","userId":"u%d","properties":{"n":%d,"pad":"`, producer, first+i, (first+i)%997, first+i)
-		for range 40 {
-			b = fmt.Appendf(b, "%016x", r.Uint64())
-		}
-		b = append(b, `"}}`...)
-	}
-	return append(b, ']')
-}
-
-// steady sends five requests a second; 429 and 503 count as refusals.
-func steady(ctx context.Context, t *testing.T, m *mill, p int, done <-chan struct{}, accepted, refused *atomic.Int64) {
-	client := &http.Client{Timeout: 15 * time.Second}
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
-	name := string(rune('a' + p))
-	for first := 0; ; first += perRequest {
-		select {
-		case <-done:
-			return
-		case <-ctx.Done():
-			t.Error("the long life took too long")
-			return
-		case <-tick.C:
-		}
-		for {
-			n, err := post(ctx, client, m.doors[p%2], bulky(name, first))
-			if err == nil {
-				accepted.Add(int64(n))
-				break
-			}
-			if ctx.Err() != nil {
-				return
-			}
-			refused.Add(1)
-			t.Logf("refused: %v", err)
-			time.Sleep(time.Second)
-		}
+	if !v.OK() {
+		v.print(t.Output(), false)
+		t.Error("the guarantee was broken")
 	}
 }
 

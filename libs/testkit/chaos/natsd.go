@@ -1,4 +1,4 @@
-package chaos
+package main
 
 import (
 	"fmt"
@@ -6,28 +6,28 @@ import (
 	"os/signal"
 	"strconv"
 	"syscall"
-	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// The test binary is also the NATS server of the test, as a process of its own
-// that can be killed.
+// This program is also the NATS server of the mill, as a process of its own
+// that can be killed, when the environment names its directory.
 const (
 	envNATSDir  = "CHAOS_NATS_DIR"
 	envNATSPort = "CHAOS_NATS_PORT"
 )
 
-func TestMain(m *testing.M) {
-	if dir := os.Getenv(envNATSDir); dir != "" {
-		if err := natsd(dir, os.Getenv(envNATSPort)); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
+func natsdIfAsked() {
+	dir := os.Getenv(envNATSDir)
+	if dir == "" {
 		return
 	}
-	os.Exit(m.Run())
+	if err := natsd(dir, os.Getenv(envNATSPort)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
 }
 
 func natsd(dir, port string) error {
@@ -37,10 +37,13 @@ func natsd(dir, port string) error {
 	}
 	s, err := server.NewServer(&server.Options{
 		Host: "127.0.0.1", Port: n, JetStream: true, StoreDir: dir, NoSigs: true, MaxPayload: 8 << 20,
+		// What the disk has is not what the streams may grow to.
+		JetStreamMaxStore: 1 << 40,
 	})
 	if err != nil {
 		return err
 	}
+	s.ConfigureLogger()
 	go s.Start()
 	if !s.ReadyForConnections(30 * time.Second) {
 		return fmt.Errorf("the NATS server is not ready on port %d", n)
