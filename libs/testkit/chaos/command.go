@@ -35,7 +35,7 @@ func parse(args []string) (settings, error) {
 	fs := flag.NewFlagSet("chaos", flag.ContinueOnError)
 	fs.DurationVar(&s.Duration, "duration", 3*time.Minute, "how `long` things are broken; the fault that is under way is finished")
 	fs.Uint64Var(&s.Seed, "seed", 0, "seed of all decisions (0: one is made, and printed)")
-	fs.DurationVar(&s.Every, "every", 0, "begin a fault so often (0: half a second after the last one was overcome)")
+	fs.DurationVar(&s.Every, "every", 0, "begin a fault so often (0: soon after the last one was overcome)")
 	fs.IntVar(&s.Times, "times", 0, "end when each fault was injected so often (0: only the duration counts)")
 	fs.Float64Var(&s.Rate, "rate", 1500, "events a `second`, of all producers together")
 	fs.StringVar(&s.Faults, "faults", "all", "`names` or groups, separated by commas")

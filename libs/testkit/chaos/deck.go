@@ -20,6 +20,9 @@ type fault struct {
 	do   func(ctx context.Context, l *lab, rng *rand.Rand) error
 	// disk: it needs a small disk of its own.
 	disk bool
+	// loses: ClickHouse loses rows that it had acknowledged, so that the audit
+	// may bring rows back.
+	loses bool
 }
 
 // errMissed says that a fault did not strike: what it breaks did not come to

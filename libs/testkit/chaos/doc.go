@@ -11,9 +11,10 @@
 // letters that are there, and `verify` must agree. One event lost or doubled,
 // or a fault after which nothing moves, is exit status 1.
 //
-// The files follow a run: command.go, space.go (a small disk of its own),
+// The files follow a run: command.go, space.go (small disks of its own),
 // build.go and broken.go (the programs, and those that are broken on purpose),
-// mill.go with process.go, natsd.go and database.go, producer.go, deck.go and
-// run.go, faults_*.go (a kind of fault each), verdict.go, trace.go, memory.go,
-// report.go.
+// mill.go with process.go, services.go, natsd.go, database.go and backup.go,
+// producer.go and impatient.go, deck.go and run.go, strike.go (whether a fault
+// has struck), faults_*.go (a kind of fault each), verdict.go, ledger.go,
+// trace.go, memory.go, report.go.
 package main

@@ -31,7 +31,7 @@ var logFaults = []fault{
 	{name: "log/nats-restored", what: "NATS is restored from an older backup: all streams are shorter", do: loss{backup: copyNATS, lose: restoreNATS}.do},
 	{name: "log/twice", what: "NATS is restored from an older backup, and takes events before anybody recovers: sequences are given twice", do: loss{backup: copyNATS, lose: restoreNATS, sends: true}.do},
 	{name: "log/nats-lost", what: "the disk of NATS is lost", do: loss{lose: loseNATS}.do},
-	{name: "log/clickhouse-restored", what: "ClickHouse is restored from an older backup: rows are missing", do: loss{backup: copyClickHouse, lose: restoreClickHouse, opens: true}.do},
+	{name: "log/clickhouse-restored", what: "ClickHouse is restored from an older backup: rows are missing", loses: true, do: loss{backup: copyClickHouse, lose: restoreClickHouse, opens: true}.do},
 }
 
 // loss is how a log goes back.
@@ -53,7 +53,7 @@ func (x loss) do(ctx context.Context, l *lab, rng *rand.Rand) error {
 		if err := x.backup(ctx, l); err != nil {
 			return fmt.Errorf("take a backup: %w", err)
 		}
-		hold(ctx, rng, 2*time.Second, 4*time.Second)
+		hold(ctx, rng, time.Second, 3*time.Second)
 	}
 	if x.open {
 		if err := l.leaveOpen(ctx, rng); err != nil {
@@ -105,7 +105,7 @@ func (x loss) meet(ctx context.Context, l *lab, rng *rand.Rand, reopen func()) e
 	if x.sends {
 		reopen()
 	}
-	hold(ctx, rng, 2*time.Second, 5*time.Second)
+	hold(ctx, rng, time.Second, 3*time.Second)
 	after, err := count()
 	if err != nil {
 		return err

@@ -32,7 +32,7 @@ func everyPoint() (list []fault) {
 // rare points are not on the way of an event that meets no trouble: they come
 // only after another fault, or with a stream that is nearly full.
 func rare(point failpoint.Name) bool {
-	for _, step := range []string{"indexer.attempt.", "indexer.trim_", "ingester.in_purge."} {
+	for _, step := range []string{"indexer.attempt.", "indexer.trim_", "indexer.list.", "ingester.in_purge.", "enricher.dead_out."} {
 		if strings.HasPrefix(string(point), step) {
 			return true
 		}
@@ -80,7 +80,7 @@ func (l *lab) atPoint(ctx context.Context, rng *rand.Rand, point failpoint.Name)
 			return err
 		}
 	}
-	err := heard.await(ctx, 8*leaseTTL, fmt.Sprintf("failpoint %s: kill", point), fmt.Sprintf("failpoint %s: stop", point))
+	err := heard.await(ctx, 5*leaseTTL, fmt.Sprintf("failpoint %s: kill", point), fmt.Sprintf("failpoint %s: stop", point))
 	hold(ctx, rng, time.Second, 2*leaseTTL)
 	for _, p := range pair {
 		p.signal(syscall.SIGCONT)

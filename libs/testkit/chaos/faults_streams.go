@@ -17,6 +17,10 @@ var streamFaults = []fault{
 		return l.withFullStreams(ctx, rng, l.names().StreamEnriched, "enricher")
 	}},
 	{name: "full/away", what: "ClickHouse is away until the streams are full and the door refuses", do: awayUntilRefused},
+	{name: poison, what: "one event in twenty is a row that ClickHouse refuses", do: func(ctx context.Context, _ *lab, rng *rand.Rand) error {
+		hold(ctx, rng, 2*time.Second, 5*time.Second) // the producers know what is meant by its name
+		return nil
+	}},
 	{name: "producers/repeat", what: "producers send again what was acknowledged, most of the time", do: func(ctx context.Context, l *lab, rng *rand.Rand) error {
 		before := l.repeated()
 		l.repeating.Store(true)

@@ -213,7 +213,8 @@ func (m *mill) names() bus.Names { return bus.Names{Prefix: bus.DefaultPrefix} }
 
 // jetStream connects past all proxies, until done is called.
 func (m *mill) jetStream() (js jetstream.JetStream, done func(), err error) {
-	nc, err := nats.Connect("nats://"+address(m.natsPort), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true), nats.ReconnectWait(50*time.Millisecond))
+	nc, err := nats.Connect("nats://"+address(m.natsPort), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true), nats.ReconnectWait(50*time.Millisecond),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // who asks is told
 	if err != nil {
 		return nil, nil, err
 	}

@@ -21,10 +21,15 @@ import (
 // perRequest events go into a request, or a message.
 const perRequest = 20
 
-// What becomes of an event is known from its number alone.
-func poisoned(n int) bool { return n%1009 == 5 } // ClickHouse refuses the row
-func invalid(n int) bool  { return n%997 == 3 }  // the door refuses the event: no such time
-func lettered(n int) bool { return poisoned(n) || invalid(n) }
+// What becomes of an event is known from its number and from what was broken
+// when it was made: ClickHouse refuses the row of a poisoned one, the door one
+// that is invalid, for there is no such time.
+func poisoned(n int, during string) bool { return n%1009 == 5 || during == poison && n%20 == 0 }
+func invalid(n int) bool                 { return n%997 == 3 }
+func lettered(n int, during string) bool { return poisoned(n, during) || invalid(n) }
+
+// poison is the fault during which many rows are poisoned.
+const poison = "producers/poison"
 
 // stretch is a row of numbers that were made during one fault.
 type stretch struct {
@@ -141,7 +146,7 @@ func (p *producer) body(first int, during string) []byte {
 			}
 			b = append(b, '"')
 		}
-		if poisoned(n) {
+		if poisoned(n, during) {
 			b = append(b, `,"poison":"yes"`...)
 		}
 		b = append(b, '}')
@@ -173,6 +178,13 @@ func (p *producer) during(n int) string {
 		}
 	}
 	return ""
+}
+
+// acknowledged are the stretches up to now.
+func (p *producer) acknowledged() []stretch {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.stretches)
 }
 
 func (p *producer) trouble() error {
@@ -228,7 +240,8 @@ func overNATS(m *mill, name string) (send func(ctx context.Context, body []byte,
 		return nil, nil, err
 	}
 	nc, err := nats.Connect("nats://"+wire.Addr(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond),
-		nats.RetryOnFailedConnect(true), nats.IgnoreDiscoveredServers())
+		nats.RetryOnFailedConnect(true), nats.IgnoreDiscoveredServers(),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // what breaks is told by Publish
 	if err != nil {
 		return nil, nil, err
 	}

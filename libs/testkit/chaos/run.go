@@ -31,6 +31,8 @@ type lab struct {
 	mu     sync.Mutex // guards the rest
 	now    string     // what is broken
 	counts map[string]*tally
+	// forgiven audits brought back what a fault had taken away.
+	forgiven int
 }
 
 // tally is what is known of one fault.
@@ -127,7 +129,7 @@ func (l *lab) breakThings(ctx context.Context, chosen []fault) error {
 		if err := l.inject(ctx, f, rng, n); err != nil {
 			return err
 		}
-		rest := between(rng, 200*time.Millisecond, time.Second)
+		rest := between(rng, 100*time.Millisecond, 500*time.Millisecond)
 		if l.Every > 0 {
 			rest = l.Every - time.Since(at)
 		}
@@ -140,7 +142,7 @@ func (l *lab) breakThings(ctx context.Context, chosen []fault) error {
 // again.
 func (l *lab) inject(ctx context.Context, f fault, rng *rand.Rand, n int) error {
 	t := l.enter(f.name)
-	began := time.Now()
+	began, audits := time.Now(), l.audits()
 	err := f.do(ctx, l, rng)
 	healed := time.Now()
 	l.healWires()
@@ -162,6 +164,9 @@ func (l *lab) inject(ctx context.Context, f fault, rng *rand.Rand, n int) error 
 		return fmt.Errorf("after fault %d, %s: %s", n, f.name, gone)
 	}
 	recovered := time.Since(healed)
+	if f.loses {
+		l.forgiven += l.audits() - audits
+	}
 	l.mu.Lock()
 	if missed {
 		t.Missed++
@@ -211,7 +216,7 @@ func (l *lab) flowing(ctx context.Context) error {
 		}
 		var ids []string
 		for n := int(want[i]) - perRequest; n < int(want[i]); n++ {
-			if !lettered(n) {
+			if !lettered(n, p.during(n)) {
 				ids = append(ids, fmt.Sprintf("%s-%d", p.name, n))
 			}
 		}

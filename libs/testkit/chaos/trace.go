@@ -19,7 +19,7 @@ func (l *lab) trace(ctx context.Context, s *suspect) string {
 	var b strings.Builder
 	id := fmt.Sprintf("%s-%d", s.p.name, s.n)
 	should := "a row"
-	if lettered(s.n) {
+	if lettered(s.n, s.p.during(s.n)) {
 		should = "a dead letter"
 	}
 	fmt.Fprintf(&b, "the first wrong event: %s, made during %s, should be %s once and is it %d times; its way:\n", id, s.p.during(s.n), should, s.times)
