@@ -82,6 +82,9 @@ func readQuestion(w http.ResponseWriter, r *http.Request) (question, error) {
 	if strings.IndexByte(q.sql, 0) >= 0 {
 		return bad("the SQL has a NUL byte, which ends it for ClickHouse")
 	}
+	if err := noInnerSettings(q.sql); err != nil {
+		return question{}, err
+	}
 	if err := noFileFunction(q.sql, q.values); err != nil {
 		return question{}, err
 	}

@@ -124,6 +124,8 @@ func refusals(t *testing.T, r *rig) {
 		{"", "SELECT count() FROM numbers(100000000000) SETTINGS max_execution_time = 0.1", 504, 159},
 		{"", "SELECT groupArray(number) FROM numbers(100000000) SETTINGS max_memory_usage = 10000000", 422, 241},
 
+		{"", "SELECT * FROM (SELECT * FROM eval('SELECT fi'||'le(''/etc/hostname'')') SETTINGS allow_experimental_eval_table_function = 1)", 403, 0},
+		{"", "SELECT 1 SETTINGS readonly = 0 UNION ALL SELECT 2", 403, 0},
 		{"", "SELECT file('/etc/hostname')", 403, 0},
 		{"", "SELECT * FROM file('/etc/hostname', 'LineAsString', 'l String')", 403, 0},
 		{"", "SELECT `file`('/etc/hostname')", 403, 0},

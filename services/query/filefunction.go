@@ -33,75 +33,18 @@ func noFileFunction(sql string, values url.Values) error {
 			}
 		}
 	}
-	plain := true
-	for i := 0; i < len(sql) && plain; {
-		switch c := sql[i]; {
-		case c == '\'' || c == '"' || c == '`':
-			end := closing(sql, i)
-			if end < 0 {
-				plain = false
-				break
-			}
-			if c != '\'' {
-				name := sql[i+1 : end]
-				if name == "file" || strings.Contains(name, `\`) {
-					return refuseFile(fileDetail + "; backslashes in quoted names are kept out for the same reason")
-				}
-			}
-			i = end + 1
-		case isWordByte(c):
-			j := i
-			for j < len(sql) && isWordByte(sql[j]) {
-				j++
-			}
-			if sql[i:j] == "file" {
-				return refuseFile(fileDetail)
-			}
-			// x'..' and b'..' have no escapes, and $tag$ begins a heredoc.
-			if j < len(sql) && sql[j] == '\'' || strings.Contains(sql[i:j], "$") {
-				plain = false
-			}
-			i = j
-		case strings.HasPrefix(sql[i:], "--"):
-			n := strings.IndexByte(sql[i:], '\n')
-			if n < 0 {
-				return nil
-			}
-			i += n + 1
-		case strings.HasPrefix(sql[i:], "/*"):
-			n := strings.Index(sql[i+2:], "*/")
-			plain = n >= 0 && !strings.Contains(sql[i+2:i+2+n], "/*") // newer servers nest comments, older do not
-			i += n + 4
-		case c >= 0x80, c == '#', strings.HasPrefix(sql[i:], "//"):
-			plain = false
-		default:
-			i++
+	var found error
+	plain := lex(sql, func(t token) bool {
+		switch {
+		case t.quoted && (t.text == "file" || strings.Contains(t.text, `\`)):
+			found = refuseFile(fileDetail + "; backslashes in quoted names are kept out for the same reason")
+		case !t.quoted && t.text == "file":
+			found = refuseFile(fileDetail)
 		}
+		return found == nil
+	})
+	if found == nil && !plain && (fileWord.MatchString(sql) || strings.Contains(sql, `\`)) {
+		found = refuseFile(fileDetail + "; SQL with heredocs, nested comments or unusual characters outside of quotes must do without the word and without backslashes")
 	}
-	if !plain && (fileWord.MatchString(sql) || strings.Contains(sql, `\`)) {
-		return refuseFile(fileDetail + "; SQL with heredocs, nested comments or unusual characters outside of quotes must do without the word and without backslashes")
-	}
-	return nil
-}
-
-func isWordByte(c byte) bool {
-	return c == '_' || c == '$' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
-}
-
-// closing is the index of the quote that ends what the quote at i begins, -1 if none does. A doubled quote and a
-// backslash do not end it.
-func closing(sql string, i int) int {
-	for j := i + 1; j < len(sql); j++ {
-		switch sql[j] {
-		case '\\':
-			j++
-		case sql[i]:
-			if j+1 < len(sql) && sql[j+1] == sql[i] {
-				j++
-				continue
-			}
-			return j
-		}
-	}
-	return -1
+	return found
 }
