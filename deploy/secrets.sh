@@ -14,5 +14,6 @@ umask 077
   for user in WRITER READER MIGRATOR; do echo "MILLRACE_CLICKHOUSE_${user}_PASSWORD=$(word)"; done
   echo "MILLRACE_WRITE_KEYS=web:$(word)"
   echo "MILLRACE_API_KEYS=$(word)"
+  echo "MILLRACE_GRAFANA_PASSWORD=$(word)"
 } > "$file.new"
 mv "$file.new" "$file"

@@ -38,7 +38,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.User, "nats-user", "", "NATS user `name`")
 	fs.StringVar(&c.Pass, "nats-password", "", "NATS `password` (better: MILLRACE_NATS_PASSWORD_FILE)")
 	fs.StringVar(&c.Prefix, "nats-prefix", DefaultPrefix, "first `token` of all subjects and streams")
-	fs.StringVar(&c.InboxPrefix, "nats-inbox-prefix", "", "`subject` prefix for replies, where permissions ask for one")
+	fs.StringVar(&c.InboxPrefix, "nats-inbox-prefix", "", "`subject` prefix for replies, where permissions ask for one; it begins with _INBOX")
 }
 
 // Names are the subjects and streams of the installation.
@@ -54,6 +54,9 @@ func (c *Config) Validate() error {
 	names := c.Names()
 	if err := names.Validate(); err != nil {
 		return err
+	}
+	if c.InboxPrefix != "" && !MayAnswer(c.InboxPrefix+".x") {
+		return fmt.Errorf("nats-inbox-prefix %q: want _INBOX_<user> or _INBOX.<user>: no answer goes elsewhere", c.InboxPrefix)
 	}
 	if c.Creds != "" {
 		if _, err := os.Stat(c.Creds); err != nil {

@@ -41,6 +41,21 @@ func (n Names) stream(name string) string { return strings.ToUpper(n.Prefix) + "
 // In is where clients publish events of a source.
 func (n Names) In(source string) string { return n.subject("in", source) }
 
+// Door is where an ingester is asked to store events of a source: request and
+// reply on core NATS, for services that wait for the receipt.
+func (n Names) Door(source string) string { return n.subject("door", source) }
+
+// DoorAll matches the doors of all sources.
+func (n Names) DoorAll() string { return n.subject("door", "*") }
+
+// QueueIngester is the queue group in which ingesters share these requests.
+func (n Names) QueueIngester() string { return "ingester" }
+
+// DoorSource is the source in a subject of such a door.
+func (n Names) DoorSource(subject string) string {
+	return strings.TrimPrefix(subject, n.subject("door", ""))
+}
+
 // Raw is the subject of a shard's accepted frames.
 func (n Names) Raw(shard int) string { return n.subject("raw", strconv.Itoa(shard)) }
 
@@ -62,6 +77,12 @@ func (n Names) Dead(shard int, stage, reason string) string {
 func (n Names) DeadOf(shard int, stage string) string {
 	return n.subject("dead", strconv.Itoa(shard), stage, "*")
 }
+
+// Live is where events of a source are published as they happen, in no stream.
+func (n Names) Live(source string) string { return n.subject("live", source) }
+
+// QueryGroup is the beginning of the subjects of all questions.
+func (n Names) QueryGroup() string { return n.subject("query") }
 
 // StreamIn is the stream behind the NATS door.
 func (n Names) StreamIn() string { return n.stream("IN") }
@@ -161,6 +182,11 @@ const (
 	HeaderFrame      = "Millrace-Frame"      // RAW: random id of the frame
 	HeaderVerdict    = "Millrace-Verdict"    // ENRICHED: frame.Verdict as JSON
 	HeaderCheckpoint = "Millrace-Checkpoint" // ENRICHED: frame.Checkpoint as JSON
+
+	// Of requests to the ingester's door over core NATS, and of its reply.
+	HeaderClientIP  = "Millrace-Client-IP"  // whose event it is
+	HeaderUserAgent = "Millrace-User-Agent" // of that client
+	HeaderStatus    = "Millrace-Status"     // reply: what HTTP would answer
 
 	// Of dead letters; deadletter.go reads and writes them.
 	HeaderIdentity = "Millrace-Identity" // incarnation:shard:seq:idx

@@ -70,13 +70,12 @@ func binaryConfig(t *testing.T) Config {
 	if err != nil || !eng.Library {
 		t.Fatalf("these tests need a libchdb.so: %v, %v", eng, err)
 	}
-	t.Setenv(envBinary, eng.Path)
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cfg := testConfig(t)
-	cfg.Engine = script(t, filepath.Join(t.TempDir(), "clickhouse"), "#!/bin/sh\nexec "+self+" \"$@\"\n")
+	cfg.Engine = script(t, filepath.Join(t.TempDir(), "clickhouse"), "#!/bin/sh\n"+envBinary+"='"+eng.Path+"' exec "+self+" \"$@\"\n")
 	return cfg
 }
 

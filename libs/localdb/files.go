@@ -77,6 +77,7 @@ func configXML(l layout, cfg Config, p ports, instance string) string {
     <select_from_system_db_requires_grant>true</select_from_system_db_requires_grant>
     <select_from_information_schema_requires_grant>true</select_from_information_schema_requires_grant>
     <table_engines_require_grant>true</table_engines_require_grant>
+    <users_without_row_policies_can_read_rows>true</users_without_row_policies_can_read_rows>
   </access_control_improvements>
 </clickhouse>
 `, text(l.log), text(l.errLog), text(cfg.ListenHost), p.engine, p.http,

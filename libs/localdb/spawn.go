@@ -48,8 +48,7 @@ func (s *Server) spawn(eng Engine, cfg Config, p ports, lock *os.File, said *tai
 	}
 	// In this order: fdQuery, fdWatch, fdLock, fdPid, fdGuard.
 	files := []*os.File{readEnd, readEnd, lock, pidWrite}
-	// GORACE: under the race detector a Go process sleeps a second before it exits; the engine's end is not Go's.
-	env := append(os.Environ(), envChild+"="+kind, "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE"))
+	env := append(s.environment(), envChild+"="+kind)
 	if p.listener != nil {
 		f, err := p.listener.File()
 		if err != nil {
@@ -103,6 +102,22 @@ func (s *Server) spawn(eng Engine, cfg Config, p ports, lock *os.File, said *tai
 		s.engine = pid
 	}
 	return nil
+}
+
+// inherited is what a child gets of this process's environment: how programs and libraries are found, and the words of
+// people. The rest may hold secrets, such as passwords in settings, and SQL can read a process's environment as a file.
+var inherited = []string{"PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ"}
+
+// environment is that of a child. What the engine keeps at home is below its own directory.
+func (s *Server) environment() []string {
+	// GORACE: under the race detector a Go process sleeps a second before it exits; the engine's end is not Go's.
+	env := []string{"HOME=" + s.layout.dir, "GORACE=atexit_sleep_ms=0 " + os.Getenv("GORACE")}
+	for _, name := range inherited {
+		if value, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
 }
 
 // explain makes the error of a child that ended before it was ready.

@@ -8,12 +8,18 @@ import (
 	"strings"
 )
 
-// The names of the three users, the same as in a production installation.
+// The names of the users, the same as in a production installation.
 const (
 	WriterUser   = "millrace_writer"   // the indexer
 	ReaderUser   = "millrace_reader"   // the query service
+	ScopedUser   = "millrace_scoped"   // the query service, for who may see some sources only; its password is the reader's
 	MigratorUser = "millrace_migrator" // millrace migrate
 )
+
+// SourcesPolicy is the condition of the row policies of [ScopedUser]: it sees the sources that the id of the question
+// names behind an @, joined by commas, and nothing without. SQL cannot change the id, which the query service chooses.
+// initialQueryID and not queryID, since other servers of a cluster are sent parts of a question under ids of their own.
+const SourcesPolicy = "source IN (SELECT arrayJoin(splitByChar(',', splitByChar('@', initialQueryID())[2])))"
 
 // Database is the one database that the users have rights on.
 const Database = "millrace"
@@ -35,7 +41,8 @@ func (p Passwords) validate() error {
 	return nil
 }
 
-// hashes are the hex SHA-256 sums of the passwords by user.
+// hashes are the hex SHA-256 sums of the passwords by user. ScopedUser has none of its own, so it does not come in by the
+// native protocol, which has no use for it.
 func (p Passwords) hashes() map[string]string {
 	out := map[string]string{}
 	for user, pw := range map[string]string{WriterUser: p.Writer, ReaderUser: p.Reader, MigratorUser: p.Migrator} {
@@ -62,6 +69,12 @@ var grants = map[string][]string{
 	ReaderUser: {
 		"GRANT SELECT ON millrace.*",
 	},
+	// Each table by its name: one without a policy would show all its rows.
+	ScopedUser: {
+		"GRANT SELECT ON millrace.events",
+		"GRANT SELECT ON millrace.dead_letters",
+		"GRANT SELECT ON millrace.dead_letters_log",
+	},
 	// ALTER DELETE and TRUNCATE: erasure and the migration tool's own table. system.parts and system.mutations: whether
 	// a mutation is done.
 	MigratorUser: {
@@ -74,8 +87,11 @@ var grants = map[string][]string{
 }
 
 // readerProfile bounds what a question may cost. Settings that are not named changeable cannot be changed by the reader
-// at all (readonly=1); the changeable ones only within min and max. getServerSetting() and sleep() stay callable, they
-// are bounded by time only. No quota: the local engine was seen not to count one over the native protocol.
+// at all (readonly=1); the changeable ones only within min and max. What all questions of a user take together is bounded
+// too: memory by twice what one may take at most, the disk by twice what one may put there, and the last GiB of it is kept
+// for events. sleep() is refused: it makes how long an answer takes say what is in it. getServerSetting() stays callable.
+// No quota: the local engine was seen not to count one over the native protocol; nor does 26.7 count what a user's
+// questions put on disk together, though it takes the setting, so that each one's own bound and the last GiB hold.
 const readerProfile = `
       <readonly>1</readonly>
       <max_execution_time>30</max_execution_time>
@@ -84,10 +100,15 @@ const readerProfile = `
       <max_result_bytes>1073741824</max_result_bytes>
       <result_overflow_mode>throw</result_overflow_mode>
       <max_memory_usage>2147483648</max_memory_usage>
+      <max_memory_usage_for_user>8589934592</max_memory_usage_for_user>
       <max_bytes_before_external_group_by>1073741824</max_bytes_before_external_group_by>
       <max_bytes_before_external_sort>1073741824</max_bytes_before_external_sort>
+      <max_temporary_data_on_disk_size_for_query>10737418240</max_temporary_data_on_disk_size_for_query>
+      <max_temporary_data_on_disk_size_for_user>21474836480</max_temporary_data_on_disk_size_for_user>
+      <min_free_disk_space_for_temporary_data>1073741824</min_free_disk_space_for_temporary_data>
       <max_concurrent_queries_for_user>64</max_concurrent_queries_for_user>
       <max_query_size>1048576</max_query_size>
+      <function_sleep_max_microseconds_per_block>1</function_sleep_max_microseconds_per_block>
       <cancel_http_readonly_queries_on_client_close>1</cancel_http_readonly_queries_on_client_close>
       <constraints>
         <max_execution_time><min>0.001</min><max>300</max><changeable_in_readonly/></max_execution_time>
@@ -104,6 +125,17 @@ const readerProfile = `
         <http_response_buffer_size><min>0</min><max>67108864</max><changeable_in_readonly/></http_response_buffer_size>
       </constraints>`
 
+// policies are what ScopedUser sees of each table. The view dead_letters reads the log as whoever asks. The three system
+// tables are open to everybody and tell how many rows and bytes there are of all sources, and where; DESCRIBE goes on
+// working without them.
+var policies = []struct{ database, table, filter string }{
+	{Database, "events", SourcesPolicy},
+	{Database, "dead_letters_log", SourcesPolicy},
+	{"system", "databases", "0"},
+	{"system", "tables", "0"},
+	{"system", "columns", "0"},
+}
+
 // usersXML renders users.xml. With libchdb the engine's own session logs in as `default` with an empty password, and a
 // password for it would stop the start; max_sessions_for_user=1 lets that one session be the only one, so nobody else
 // on the machine can log in as `default`, although READ ON FILE (the pipe) had to be granted to it.
@@ -111,7 +143,9 @@ func usersXML(p Passwords, library bool) string {
 	var b strings.Builder
 	b.WriteString("<clickhouse>\n  <profiles>\n    <default/>\n" +
 		"    <launcher><max_sessions_for_user>1</max_sessions_for_user></launcher>\n" +
-		"    <reader>" + readerProfile + "\n    </reader>\n  </profiles>\n  <quotas><default/></quotas>\n  <users>\n")
+		"    <reader>" + readerProfile + "\n    </reader>\n" +
+		// The cache of conditions knows a subquery by its text, and that of the policies is the same for all sources.
+		"    <scoped><profile>reader</profile><use_query_condition_cache>0</use_query_condition_cache></scoped>\n  </profiles>\n  <quotas><default/></quotas>\n  <users>\n")
 	if library {
 		b.WriteString("    <default><password/><networks><ip>127.0.0.1</ip></networks><profile>launcher</profile><quota>default</quota>\n" +
 			"      <grants><query>GRANT SYSTEM LISTEN ON *.*</query><query>GRANT READ ON FILE</query>" +
@@ -119,14 +153,26 @@ func usersXML(p Passwords, library bool) string {
 	}
 	hashes := p.hashes()
 	for _, u := range []struct{ name, profile string }{
-		{WriterUser, "default"}, {ReaderUser, "reader"}, {MigratorUser, "default"},
+		{WriterUser, "default"}, {ReaderUser, "reader"}, {ScopedUser, "scoped"}, {MigratorUser, "default"},
 	} {
+		hash := hashes[u.name]
+		if u.name == ScopedUser {
+			hash = hashes[ReaderUser]
+		}
 		fmt.Fprintf(&b, "    <%s><password_sha256_hex>%s</password_sha256_hex><networks><ip>::/0</ip></networks><profile>%s</profile><quota>default</quota>\n      <grants>",
-			u.name, hashes[u.name], u.profile)
+			u.name, hash, u.profile)
 		for _, g := range grants[u.name] {
 			fmt.Fprintf(&b, "<query>%s</query>", g)
 		}
-		fmt.Fprintf(&b, "</grants></%s>\n", u.name)
+		b.WriteString("</grants>")
+		if u.name == ScopedUser {
+			b.WriteString("\n      <databases>")
+			for _, p := range policies {
+				fmt.Fprintf(&b, "<%s><%s><filter>%s</filter></%s></%s>", p.database, p.table, p.filter, p.table, p.database)
+			}
+			b.WriteString("</databases>")
+		}
+		fmt.Fprintf(&b, "</%s>\n", u.name)
 	}
 	b.WriteString("  </users>\n</clickhouse>\n")
 	return b.String()

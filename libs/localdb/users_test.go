@@ -7,7 +7,7 @@ import (
 )
 
 // TestRights tries statements as each user. want is "ok" or the code of ClickHouse's exception:
-// 497 no such right, 164 readonly, 452 outside the bounds, 396 too many rows, 516 not logged in, 700 too many sessions.
+// 497 no such right, 164 readonly, 160 too slow, 452 outside the bounds, 396 too many rows, 516 not logged in, 700 too many sessions.
 func TestRights(t *testing.T) {
 	cfg := testConfig(t)
 	s := start(t, cfg)
@@ -15,6 +15,8 @@ func TestRights(t *testing.T) {
 	must(t, s, MigratorUser, cfg.Passwords.Migrator,
 		"CREATE VIEW millrace.v AS SELECT x FROM millrace.t")
 	must(t, s, MigratorUser, cfg.Passwords.Migrator, "CREATE DATABASE IF NOT EXISTS millrace")
+	must(t, s, MigratorUser, cfg.Passwords.Migrator, "CREATE TABLE millrace.events (source LowCardinality(String)) ENGINE = MergeTree ORDER BY source")
+	must(t, s, WriterUser, cfg.Passwords.Writer, "INSERT INTO millrace.events VALUES ('a'), ('b')")
 
 	const outside = "CREATE DATABASE other"
 	for _, tc := range []struct {
@@ -79,6 +81,42 @@ func TestRights(t *testing.T) {
 		{user: ReaderUser, sql: "SYSTEM STOP LISTEN HTTP", want: "497"},
 		{user: ReaderUser, sql: "SELECT 1; SELECT 2", want: "62"},
 
+		// The reader of some sources sees the tables that have a policy, and no row without a source in the question's id.
+		{user: ScopedUser, sql: "SELECT count() FROM millrace.events", want: "ok"},
+		{user: ScopedUser, sql: "DESCRIBE TABLE millrace.events", want: "ok"},
+		{user: ScopedUser, sql: "SELECT throwIf(count() != 0) FROM millrace.events", want: "ok"},
+		{user: ScopedUser, sql: "SELECT throwIf(count() != 1) FROM millrace.events", want: "ok", settings: []string{"query_id", "one@a"}},
+		{user: ScopedUser, sql: "SELECT throwIf(count() != 2) FROM millrace.events", want: "ok", settings: []string{"query_id", "two@a,b"}},
+		{user: ScopedUser, sql: "SELECT throwIf(count() != 0) FROM millrace.events", want: "ok", settings: []string{"query_id", "none@"}},
+		{user: ScopedUser, sql: "SELECT throwIf(count() != 0) FROM millrace.events", want: "ok", settings: []string{"query_id", "other@c"}},
+		{user: ScopedUser, sql: "SELECT throwIf(count() != 0) FROM system.tables", want: "ok"},
+		{user: ScopedUser, sql: "SELECT throwIf(count() != 0) FROM system.columns", want: "ok"},
+		{user: ScopedUser, sql: "SELECT throwIf(count() != 0) FROM system.databases", want: "ok"},
+		{user: ScopedUser, sql: "SELECT count() FROM millrace.t", want: "497"},
+		{user: ScopedUser, sql: "SELECT 1 SETTINGS readonly = 0", want: "164"},
+		{user: ScopedUser, sql: "SELECT 1 SETTINGS use_query_condition_cache = 1", want: "164"},
+		{user: ReaderUser, sql: "SELECT throwIf((getSetting('max_memory_usage_for_user'), getSetting('max_temporary_data_on_disk_size_for_query'), getSetting('max_temporary_data_on_disk_size_for_user'), getSetting('min_free_disk_space_for_temporary_data')) != (8589934592, 10737418240, 21474836480, 1073741824))", want: "ok"},
+		{user: ReaderUser, sql: "SELECT 1 SETTINGS max_memory_usage_for_user = 0", want: "164"},
+		{user: ReaderUser, sql: "SELECT 1 SETTINGS max_temporary_data_on_disk_size_for_query = 0", want: "164"},
+		{user: ReaderUser, sql: "SELECT 1 SETTINGS max_temporary_data_on_disk_size_for_user = 0", want: "164"},
+		{user: ScopedUser, sql: "SELECT throwIf((getSetting('max_memory_usage_for_user'), getSetting('max_temporary_data_on_disk_size_for_query'), getSetting('max_temporary_data_on_disk_size_for_user'), getSetting('min_free_disk_space_for_temporary_data')) != (8589934592, 10737418240, 21474836480, 1073741824))", want: "ok"},
+		{user: ScopedUser, sql: "SELECT 1 SETTINGS max_memory_usage_for_user = 0", want: "164"},
+		{user: ScopedUser, sql: "SELECT 1 SETTINGS max_temporary_data_on_disk_size_for_query = 0", want: "164"},
+		{user: ScopedUser, sql: "SELECT 1 SETTINGS max_temporary_data_on_disk_size_for_user = 0", want: "164"},
+		// The engine counts what a question puts on disk.
+		{user: MigratorUser, sql: "SELECT count() FROM (SELECT number AS k, count() FROM numbers(3000000) GROUP BY k) SETTINGS " +
+			"max_bytes_before_external_group_by = 10000000, max_temporary_data_on_disk_size_for_query = 1000000", want: "396"},
+		{user: MigratorUser, sql: "SELECT count() FROM (SELECT number AS k, count() FROM numbers(3000000) GROUP BY k) SETTINGS " +
+			"max_bytes_before_external_group_by = 10000000, min_free_disk_space_for_temporary_data = 1000000000000000000", want: "243"},
+		{user: ScopedUser, sql: "SELECT sleep(1)", want: "160"},
+		{user: ReaderUser, sql: "SELECT sleep(1)", want: "160"},
+		{user: ReaderUser, sql: "SELECT sleepEachRow(0.001) FROM numbers(10)", want: "160"},
+		{user: ReaderUser, sql: "SELECT sleep(1) SETTINGS function_sleep_max_microseconds_per_block = 3000000", want: "164"},
+		{user: ScopedUser, sql: "INSERT INTO millrace.events VALUES ('a')", want: "497"},
+		{user: ScopedUser, sql: "SELECT * FROM system.row_policies", want: "497"},
+		{user: ReaderUser, sql: "SELECT throwIf(count() != 2) FROM millrace.events", want: "ok", settings: []string{"query_id", "three@a"}},
+		{user: WriterUser, sql: "SELECT throwIf(count() != 2) FROM millrace.events", want: "ok"},
+
 		// The migrator changes the one database.
 		{user: MigratorUser, sql: "CREATE TABLE millrace.m (x UInt8) ENGINE = ReplacingMergeTree ORDER BY x", want: "ok"},
 		{user: MigratorUser, sql: "ALTER TABLE millrace.m ADD COLUMN y UInt8", want: "ok"},
@@ -100,7 +138,8 @@ func TestRights(t *testing.T) {
 	} {
 		name := tc.user + ": " + tc.sql
 		password := map[string]string{
-			WriterUser: cfg.Passwords.Writer, ReaderUser: cfg.Passwords.Reader, MigratorUser: cfg.Passwords.Migrator,
+			WriterUser: cfg.Passwords.Writer, ReaderUser: cfg.Passwords.Reader, ScopedUser: cfg.Passwords.Reader,
+			MigratorUser: cfg.Passwords.Migrator,
 		}[tc.user]
 		_, err := ask(t, s.Addrs(), tc.user, password, tc.sql, tc.settings...)
 		var ex *exception
@@ -117,7 +156,7 @@ func TestRights(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	for _, user := range []string{WriterUser, ReaderUser, MigratorUser} {
+	for _, user := range []string{WriterUser, ReaderUser, ScopedUser, MigratorUser} {
 		_, err := ask(t, s.Addrs(), user, "wrong", "SELECT 1")
 		var ex *exception
 		if !errors.As(err, &ex) || ex.code != "516" {

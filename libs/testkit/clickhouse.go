@@ -50,11 +50,11 @@ func (c *ClickHouse) Start() {
 	c.Server = s
 }
 
-// Password is that of one of the three users (localdb.WriterUser, ...).
+// Password is that of one of the users (localdb.WriterUser, ...).
 func (c *ClickHouse) Password(user string) string {
 	p := c.cfg.Passwords
 	return map[string]string{
-		localdb.WriterUser: p.Writer, localdb.ReaderUser: p.Reader, localdb.MigratorUser: p.Migrator,
+		localdb.WriterUser: p.Writer, localdb.ReaderUser: p.Reader, localdb.ScopedUser: p.Reader, localdb.MigratorUser: p.Migrator,
 	}[user]
 }
 

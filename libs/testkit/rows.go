@@ -6,19 +6,24 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/ClickHouse/ch-go"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event/frame"
+	"github.com/millrace/millrace/libs/eventdb"
+	"github.com/millrace/millrace/libs/localdb"
 )
 
 // Row is a row of the table events as a test writes it. What is not set is
 // empty; without a Timestamp it is that of the Unix epoch.
 type Row struct {
-	Source, Type, Event, EventID, UserID string
-	Timestamp                            time.Time
-	Properties                           map[string]string
+	Source, Type, Event, EventID, UserID     string
+	AnonymousID, PreviousID, SessionID, Path string
+	Timestamp                                time.Time
+	Properties, Traits, Extra                map[string]string
+	PropertiesNum, TraitsNum                 map[string]float64
 }
 
 // Block makes the block of a frame: rows 0, 1, ... of sequence seq of a shard,
@@ -28,8 +33,11 @@ func Block(shard int, seq uint64, rows ...Row) *frame.Block {
 	for i, r := range rows {
 		texts := map[int]string{
 			frame.ColSource: r.Source, frame.ColType: r.Type, frame.ColEvent: r.Event,
-			frame.ColEventID: r.EventID, frame.ColUserID: r.UserID,
+			frame.ColEventID: r.EventID, frame.ColUserID: r.UserID, frame.ColAnonymousID: r.AnonymousID,
+			frame.ColPreviousID: r.PreviousID, frame.ColSessionID: r.SessionID, frame.ColPath: r.Path,
 		}
+		fields := map[int]map[string]string{frame.ColProperties: r.Properties, frame.ColTraits: r.Traits, frame.ColExtra: r.Extra}
+		numbers := map[int]map[string]float64{frame.ColPropertiesNum: r.PropertiesNum, frame.ColTraitsNum: r.TraitsNum}
 		millis := int64(0)
 		if !r.Timestamp.IsZero() {
 			millis = r.Timestamp.UnixMilli()
@@ -42,15 +50,18 @@ func Block(shard int, seq uint64, rows ...Row) *frame.Block {
 				b.U64(c, seq)
 			case c == frame.ColIdx:
 				b.U32(c, uint32(i))
-			case c == frame.ColProperties:
-				for _, key := range slices.Sorted(maps.Keys(r.Properties)) {
-					b.Entry(c, []byte(key), []byte(r.Properties[key]))
-				}
 			case col.Type == "String":
 				b.Text(c, texts[c])
 			case col.Type == "Bool":
 				b.Bool(c, false)
-			case col.Type == "Map(String, String)", col.Type == "Map(String, Float64)":
+			case col.Type == "Map(String, String)":
+				for _, key := range slices.Sorted(maps.Keys(fields[c])) {
+					b.Entry(c, []byte(key), []byte(fields[c][key]))
+				}
+			case col.Type == "Map(String, Float64)":
+				for _, key := range slices.Sorted(maps.Keys(numbers[c])) {
+					b.FloatEntry(c, []byte(key), numbers[c][key])
+				}
 			default:
 				b.Millis(c, millis)
 			}
@@ -58,6 +69,19 @@ func Block(shard int, seq uint64, rows ...Row) *frame.Block {
 		b.EndRow()
 	}
 	return b
+}
+
+// InsertEvents inserts a block of rows as the writer, without a ledger.
+func (c *ClickHouse) InsertEvents(b *frame.Block) {
+	c.t.Helper()
+	client, err := eventdb.Dial(c.t.Context(), c.Config(localdb.WriterUser))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer func() { _ = client.Close() }() // the rows are in, or it failed
+	if err := client.Do(c.t.Context(), ch.Query{Body: eventdb.InsertEvents(), Input: eventdb.Input(b)}); err != nil {
+		c.t.Fatalf("insert events: %v", err)
+	}
 }
 
 // PublishEnriched appends a frame of rows to a shard of ENRICHED, as the

@@ -129,7 +129,7 @@ const (
 // the door knows about it.
 var RawColumns = []Column{
 	RawSource:    {"source", typeString},
-	RawDoor:      {"door", typeString},           // http, nats
+	RawDoor:      {"door", typeString},           // http, nats, ask
 	RawIP:        {"ip", typeString},             // of the client, "" from NATS
 	RawUserAgent: {"user_agent", typeString},     // of the request, "" from NATS
 	RawSentAt:    {"sent_at", typeMillis},        // of the request, 0 when it had none
