@@ -1,0 +1,3 @@
+if({by:String} = '', '',
+    if({by:String} = 'name', toString({{name}}),
+    if({by:String} = 'map', {by_map:Identifier}[{by_key:String}], toString({by_column:Identifier}))))

@@ -1,0 +1,1 @@
+if(event = '', type, event)

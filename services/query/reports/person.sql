@@ -1,0 +1,1 @@
+if(user_id = '', anonymous_id, user_id)
