@@ -1,6 +1,7 @@
 package check
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -71,6 +72,8 @@ func TestInstallation(t *testing.T) {
 		t.Errorf("the row of the NATS door reads %q", got)
 	}
 
+	i.asked()
+
 	testkit.Eventually(t, "the dead letter is in ClickHouse", func() bool {
 		return i.number("SELECT stage, reason, original FROM millrace.dead_letters") == `door	no_user	{"event":"nobody"}`
 	})
@@ -97,10 +100,60 @@ func TestInstallation(t *testing.T) {
 	}
 }
 
+// asked: an ask is stored and answered, its user is known, a report counts it, and it is seen live.
+func (i *installation) asked() {
+	i.t.Helper()
+	var user struct {
+		Profile struct{ Events int }
+		Recent  []struct{ Event string }
+		Receipt string
+	}
+	ask := i.post("query", "8090", "/v1/ask?source=web&timeout=30s", "kapi0123456789abcdef", `{"user_id":"u1","event_type":"help_requested"}`)
+	if err := json.Unmarshal([]byte(ask), &user); err != nil || user.Receipt == "" || len(user.Recent) == 0 || user.Recent[0].Event != "help_requested" {
+		i.t.Fatalf("an ask is answered with %s (%v)", ask, err)
+	}
+	after := "source=web&timeout=30s&after=" + user.Receipt
+	testkit.Eventually(i.t, "both events of the user", func() bool {
+		return json.Unmarshal([]byte(i.get("/v1/users/u1?"+after)), &user) == nil && user.Profile.Events == 2
+	})
+	if report := i.get("/v1/reports/trend?event=help_requested&last=1d&where=source%3Dweb&timeout=30s&after=" + user.Receipt); !strings.Contains(report, `"total":1`) {
+		i.t.Errorf("the trend of asks: %s", report)
+	}
+	req, err := http.NewRequestWithContext(i.t.Context(), http.MethodGet, i.url("query", "8090", "/v1/live?source=web&since=1h&where=event+%3D%3D+%22help_requested%22"), nil)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer kapi0123456789abcdef")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	for lines := bufio.NewScanner(res.Body); ; {
+		if !lines.Scan() {
+			i.t.Fatalf("the live stream ends before the event: %s, %v", res.Status, lines.Err())
+		}
+		if strings.HasPrefix(lines.Text(), "data: ") && strings.Contains(lines.Text(), `"help_requested"`) {
+			return
+		}
+	}
+}
+
+// get asks the query service.
+func (i *installation) get(path string) string {
+	i.t.Helper()
+	return i.do(http.MethodGet, "query", "8090", path, "kapi0123456789abcdef", "")
+}
+
 // post sends a body with a key and returns the answer, which must be a good one.
 func (i *installation) post(service, port, path, key, body string) string {
 	i.t.Helper()
-	req, err := http.NewRequestWithContext(i.t.Context(), http.MethodPost, i.url(service, port, path), strings.NewReader(body))
+	return i.do(http.MethodPost, service, port, path, key, body)
+}
+
+func (i *installation) do(method, service, port, path, key, body string) string {
+	i.t.Helper()
+	req, err := http.NewRequestWithContext(i.t.Context(), method, i.url(service, port, path), strings.NewReader(body))
 	if err != nil {
 		i.t.Fatal(err)
 	}

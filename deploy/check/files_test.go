@@ -41,3 +41,8 @@ func write(t *testing.T, path, content string) {
 		t.Fatal(err)
 	}
 }
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}

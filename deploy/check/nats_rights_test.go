@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -86,8 +87,14 @@ func TestRightsToPublish(t *testing.T) {
 	leases, lease := "KV_"+names.BucketLeases(), "$KV."+names.BucketLeases()+"."
 
 	tests := map[string][]string{ // subject -> who may
-		names.In("app"):                               {"app"},
-		names.In("web"):                               {},
+		names.In("app"):             {"app"},
+		names.In("web"):             {},
+		names.Door("app"):           {"query"},
+		names.Live("app"):           {"query"},
+		names.QueryGroup() + ".sql": {},
+		"$SRV.PING":                 {"admin"},
+		lease + "live.shard.0":      {"admin", "query"},
+		api("DIRECT.GET", leases, lease+"live.shard.0"): {"admin", "query"},
 		names.Raw(0):                                  {"ingester"},
 		names.Enriched(0):                             {"enricher"},
 		names.Ledger(0):                               {"indexer"},
@@ -104,6 +111,10 @@ func TestRightsToPublish(t *testing.T) {
 		"$JS.ACK." + dead + ".dead-letters.1.1.1.1.1": {"indexer"},
 		"$SYS.REQ.SERVER.PING":                        {},
 		"_INBOX_app.x":                                {},
+		"_INBOX_query.x":                              {"ingester"}, // who answers whom
+		"_INBOX_admin.x":                              {"query"},
+		"_INBOX.x":                                    {"query"},
+		"_R_.x":                                       {"query"},
 		"else":                                        {},
 
 		// What is purged: IN by the ingester, the rest by the owner of proof alone. The ledger never.
@@ -168,13 +179,21 @@ func TestRightsToSubscribe(t *testing.T) {
 	for _, user := range natsUsers {
 		subjects = append(subjects, "_INBOX_"+user+".>")
 	}
+	may := map[string]string{ // who answers there
+		names.DoorAll(): "ingester", names.QueryGroup() + ".*": "query", names.QueryGroup() + ".queries.*": "query",
+		"$SRV.PING": "query", "$SRV.INFO.millrace-query": "query", "$SRV.STATS.millrace-query.x": "query",
+		names.Live("app"): "nobody",
+	}
+	for subject := range may {
+		subjects = append(subjects, subject)
+	}
 	for _, subject := range subjects {
 		for _, user := range natsUsers {
 			nc := connect(t, url, user)
 			if _, err := nc.SubscribeSync(subject); err != nil {
 				t.Fatal(err)
 			}
-			if got, want := refused(t, nc), subject != "_INBOX_"+user+".>"; got != want {
+			if got, want := refused(t, nc), subject != "_INBOX_"+user+".>" && may[subject] != user; got != want {
 				t.Errorf("%s subscribes to %s: refused is %t, want %t", user, subject, got, want)
 			}
 			nc.Close()
@@ -259,5 +278,85 @@ func TestRepliesOfPublishers(t *testing.T) {
 	}
 	if info, err := in.Info(t.Context()); err != nil || info.State.Msgs != uint64(len(replies))+1 {
 		t.Errorf("IN was purged: %+v, %v", info.State, err)
+	}
+}
+
+// TestRepliesOfAskers: wherever somebody who may ask wants the answer to go, the one who answers writes it to inboxes only,
+// even where the service itself would not look at the subject.
+func TestRepliesOfAskers(t *testing.T) {
+	conf := text(t, deployed("nats", "nats-server.conf"))
+	for old, with := range map[string]string{
+		`exports: [{service: "millrace.in.*"}]
+    users: [`: `exports: [{service: "millrace.in.*"}, {service: "millrace.query.>"}]
+    users: [
+      {user: asker, password: asker, permissions: {
+        publish: ["millrace.query.>", "millrace.door.*", "$SRV.>"], subscribe: ["_INBOX.>"]}}`,
+		`imports: [{service: {account: MILLRACE, subject: "millrace.in.*"}}]
+    users: [`: `imports: [{service: {account: MILLRACE, subject: "millrace.query.>"}}]
+    users: [
+      {user: stranger, password: stranger, permissions: {publish: ["millrace.query.>"], subscribe: ["_INBOX.>"]}}`,
+	} {
+		if strings.Count(conf, old) != 1 {
+			t.Fatalf("nats-server.conf has not once %q", old)
+		}
+		conf = strings.Replace(conf, old, with, 1)
+	}
+	path := filepath.Join(t.TempDir(), "nats.conf")
+	write(t, path, conf)
+	opts := natsOptions(t, path)
+	n := testkit.StartNATS(t, func(o *server.Options) { *o = *opts })
+	js, err := jetstream.New(connect(t, n.URL, "admin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Provision(js, 4)
+	for _, user := range []string{"asker", "stranger"} {
+		nc, err := nats.Connect(n.URL, nats.UserInfo(user, user))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(nc.Close)
+		for subject, by := range map[string]string{names.QueryGroup() + ".sql": "query", names.Door("app"): "ingester", "$SRV.PING": "query"} {
+			if user == "stranger" && subject != names.QueryGroup()+".sql" {
+				continue
+			}
+			answering := connect(t, n.URL, by)
+			if _, err := answering.Subscribe(subject, func(m *nats.Msg) { _ = m.Respond([]byte("an answer")) }); err != nil {
+				t.Fatal(err)
+			}
+			if err := answering.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			for _, reply := range []string{
+				names.Ledger(0), names.Dead(0, "door", "no_user"), names.In("app"), "$KV." + names.BucketLeases() + ".ingester.shard.0",
+				"$JS.API.STREAM.PURGE." + names.StreamLedger(), "$JS.API.STREAM.PURGE." + names.StreamRaw(0), "$SYS.REQ.SERVER.PING",
+			} {
+				if err := nc.PublishMsg(&nats.Msg{Subject: subject, Reply: reply, Data: []byte("SELECT 1")}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			// One more in order behind them; its answer comes where answers may go.
+			if by == "query" {
+				m, err := nc.Request(subject, []byte("SELECT 1"), 10*time.Second)
+				if err != nil || string(m.Data) != "an answer" {
+					t.Errorf("%s asks %s: %v, %v", user, subject, m, err)
+				}
+			} else if err := nc.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			if err := answering.Drain(); err != nil {
+				t.Fatal(err)
+			}
+			testkit.Eventually(t, "all were answered", answering.IsClosed)
+		}
+	}
+	streams := js.ListStreams(t.Context())
+	for info := range streams.Info() {
+		if info.State.LastSeq != 0 {
+			t.Errorf("an asker wrote %d messages into %s", info.State.LastSeq, info.Config.Name)
+		}
+	}
+	if err := streams.Err(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 const (
 	doorHTTP = "http"
 	doorNATS = "nats"
+	doorAsk  = "ask" // request and reply over core NATS, by the query service
 )
 
 // maxUserAgent bounds the User-Agent that is repeated with every event.

@@ -122,6 +122,10 @@ func (l *lane) add(in *intake, first int32, t *ticket, now, until time.Time) err
 			l.seal()
 		}
 	}
+	if in.from.door == doorAsk && l.open != nil && l.open.due.After(now) {
+		l.open.due = now // somebody waits for an answer made of it: it leaves with what is there
+		l.signal()
+	}
 	l.queued += added
 	l.budget.add(added)
 	return nil

@@ -87,7 +87,7 @@ func (s *Ingester) route(r *http.Request) ([]byte, error) {
 		return nil, err
 	}
 	from := origin{
-		door: doorHTTP, source: source, ip: clientIP(r, s.cfg.TrustedProxies),
+		door: doorHTTP, source: source, ip: s.cfg.TrustedProxies.ClientIP(r),
 		userAgent: strings.ToValidUTF8(truncate(r.UserAgent(), maxUserAgent), ""),
 		ndjson:    isNDJSON(r.Header.Get("Content-Type")),
 		key:       r.Header.Get("Idempotency-Key"),

@@ -4,7 +4,8 @@
 //
 //	HTTP request ─┐ route, receive, decode      accept.go: rows    batch.go: one open     publish.go
 //	              ├─▶ (http.go, body.go) ─────▶ of one body ─────▶ frame per shard ─────▶ RAW_<shard>
-//	NATS message ─┘ (natsdoor.go)               admission.go       (group commit)         until acknowledged
+//	NATS message ─┤ (natsdoor.go)               admission.go       (group commit)         until acknowledged
+//	NATS request ─┘ (askdoor.go)
 //
 // Guarantee: a request is answered with 200, and a message acknowledged to IN,
 // only after JetStream has acknowledged every frame that holds one of its
@@ -44,7 +45,7 @@ type Config struct {
 	Listener net.Listener
 
 	WriteKeys      WriteKeys
-	TrustedProxies Networks
+	TrustedProxies svc.Networks
 
 	Linger      time.Duration // how long a frame waits for more rows
 	Hold        time.Duration // how long a request waits for NATS

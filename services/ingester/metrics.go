@@ -43,6 +43,7 @@ type metrics struct {
 	publish       prometheus.Histogram
 	republished   prometheus.Counter
 	framesGivenUp prometheus.Counter
+	astray        prometheus.Counter
 	shardsClosed  prometheus.Gauge
 	shardFill     *prometheus.GaugeVec
 }
@@ -91,6 +92,7 @@ func newMetrics(reg prometheus.Registerer, inFlight *budget) *metrics {
 		publish:       histogram("publish_seconds", "From a frame's first publication to its acknowledgement.", prometheus.ExponentialBuckets(0.0001, 2.5, 13)),
 		republished:   counter("frames_republished_total", "Publications of a RAW frame after the first."),
 		framesGivenUp: counter("frames_given_up_total", "RAW frames that were not acknowledged within the hold time."),
+		astray:        counter("astray_replies_total", "Requests over NATS that were left out because their reply subject is no inbox."),
 		shardsClosed:  gauge("shards_closed", "Shards that are closed because their log went back."),
 		shardFill: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: prefix + "shard_fill_ratio", Help: "Used share of a shard's RAW stream; from 0.85 the door refuses.",
@@ -118,7 +120,7 @@ func newMetrics(reg prometheus.Registerer, inFlight *budget) *metrics {
 	}
 	accepted := counters("events_accepted_total", "Events that are in RAW as good ones.", "door")
 	refused := counters("events_refused_total", "Events that are in RAW as refused.", "door", "reason")
-	for _, door := range []string{doorHTTP, doorNATS} {
+	for _, door := range []string{doorHTTP, doorNATS, doorAsk} {
 		m.accepted[door] = accepted.WithLabelValues(door)
 		m.refused[door] = map[event.Reason]prometheus.Counter{}
 		for _, reason := range event.Reasons() {

@@ -194,9 +194,10 @@ func (d *door) giveBack(msg jetstream.Msg, delivered uint64, cause error) {
 
 // header finds a header of a NATS message whatever its case: publishers in
 // other languages do not all write it as HTTP does.
-func header(msg jetstream.Msg, name string) string {
-	h := msg.Headers()
-	if v := nats.Header(h).Get(name); v != "" {
+func header(msg jetstream.Msg, name string) string { return headerOf(msg.Headers(), name) }
+
+func headerOf(h nats.Header, name string) string {
+	if v := h.Get(name); v != "" {
 		return v
 	}
 	for key, values := range h {

@@ -3,6 +3,7 @@ package ingester
 import (
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
@@ -22,7 +23,8 @@ func ingesterRights() *server.Permissions {
 			"$KV.MILLRACE_LEASES.ingester.member.*",
 			"$KV.MILLRACE_LEASES.ingester.why.*",
 		}},
-		Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX_ingester.>"}},
+		Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX_ingester.>", "millrace.door.*"}},
+		Response:  &server.ResponsePermission{MaxMsgs: 1, Expires: time.Minute},
 	}
 }
 
@@ -51,9 +53,10 @@ func TestItNeedsNoOtherRights(t *testing.T) {
 	for i := range 10 {
 		r.post(good("u", i)).want(t, 200)
 		r.publish("web", good("u", i))
+		r.request("web", good("u", i), 200)
 	}
 	eventually(t, "messages are taken", r.inEmpty)
-	if rows := r.raw(); len(rows) != 20 {
+	if rows := r.raw(); len(rows) != 30 {
 		t.Errorf("%d rows", len(rows))
 	}
 	if _, ready := r.health.Check(t.Context()); !ready {

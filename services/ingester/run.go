@@ -127,6 +127,10 @@ func (s *Ingester) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStre
 			"bytes", d.limits.MaxRequest, "wanted", s.cfg.Limits.MaxRequest, "max_payload", maxPayload,
 			"frame_bytes", d.lanes[0].frameBytes)
 	}
+	asked, err := d.listen(nc)
+	if err != nil {
+		return err
+	}
 	s.door = d
 	close(s.opened)
 	s.cfg.Log.Info("events are taken", "shards", inst.Shards, "incarnation", inst.Incarnation)
@@ -139,6 +143,7 @@ func (s *Ingester) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStre
 	empty := trimmer{d: d, js: js}
 	g.Go(func() error { empty.run(ctx); return nil })
 	g.Go(func() error { return d.pull(ctx, js) })
+	g.Go(func() error { return asked.run(ctx, s.cfg.Log) })
 	return g.Wait()
 }
 

@@ -10,20 +10,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/services/query/problem"
 )
-
-// waiting is how far a shard is on the way to a receipt.
-type waiting struct {
-	Shard int    `json:"shard"`
-	Want  uint64 `json:"want"`
-	Have  uint64 `json:"have"`
-}
-
-// inWait is how far the ingesters are in the IN stream.
-type inWait struct {
-	Want uint64 `json:"want"`
-	Have uint64 `json:"have"`
-}
 
 // await returns when the rows of the receipt are proven to be in ClickHouse. Else it returns a problem that says how
 // far each shard is, or that nobody can say because NATS is away.
@@ -80,7 +68,7 @@ func (s *Service) awaitPlace(ctx context.Context, p bus.Place) error {
 // the last frame of every shard: those of the message are among them.
 func (s *Service) awaitIn(ctx context.Context, receipt *bus.Receipt, inst bus.Installation, patience time.Duration) error {
 	delay := 2 * time.Millisecond
-	have := inWait{Want: receipt.In}
+	have := problem.InWait{Want: receipt.In}
 	for {
 		taken, err := s.takenIn(ctx)
 		switch {
@@ -113,31 +101,17 @@ func (s *Service) awaitIn(ctx context.Context, receipt *bus.Receipt, inst bus.In
 	return nil
 }
 
-// takenIn is the place in IN up to which ingesters have acknowledged every message, which they do once RAW has it. They
-// purge what is acknowledged, so an empty stream tells without its consumer.
+// takenIn is the place in IN up to which ingesters have acknowledged every message, which they do once RAW has it.
 func (s *Service) takenIn(ctx context.Context) (uint64, error) {
-	info, err := s.streamInfo(ctx, s.names.StreamIn())
-	if err != nil {
-		return 0, err
-	}
-	// Of an empty stream, FirstSeq is LastSeq+1, or 0 if it never held a message.
-	gone := max(info.State.FirstSeq, 1) - 1
-	if gone == info.State.LastSeq {
-		return gone, nil
-	}
-	consumer, err := s.js.Consumer(ctx, s.names.StreamIn(), s.names.DurableIngester())
-	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return gone, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	return max(gone, consumer.CachedInfo().AckFloor.Stream), nil
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	_, taken, err := s.tail.In(ctx)
+	return taken, err
 }
 
 // notYet says how far it is. While the ledger cannot be followed that is not known, and asking again later is the
 // better advice.
-func (s *Service) notYet(receipt bus.Receipt, patience time.Duration, in *inWait) error {
+func (s *Service) notYet(receipt bus.Receipt, patience time.Duration, in *problem.InWait) error {
 	select {
 	case <-s.stopping:
 		return fmt.Errorf("%w: the service is stopping", ErrUnavailable)
@@ -146,11 +120,11 @@ func (s *Service) notYet(receipt bus.Receipt, patience time.Duration, in *inWait
 	if err := s.followed(); err != nil {
 		return err
 	}
-	p := newProblem(http.StatusGatewayTimeout, kindNotYet, fmt.Sprintf("%v after %s", ErrNotYet, patience))
+	p := problem.New(http.StatusGatewayTimeout, problem.NotYet, fmt.Sprintf("%v after %s", ErrNotYet, patience))
 	p.In = in
 	for _, place := range receipt.Places {
 		have, _ := s.ledger.proven(place.Shard)
-		p.Shards = append(p.Shards, waiting{Shard: place.Shard, Want: place.Seq, Have: have})
+		p.Shards = append(p.Shards, problem.Waiting{Shard: place.Shard, Want: place.Seq, Have: have})
 	}
 	return p
 }

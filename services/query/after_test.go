@@ -11,6 +11,7 @@ import (
 
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/testkit"
+	"github.com/millrace/millrace/services/query/problem"
 )
 
 // prove appends a ledger record that proves frames of a shard up to seq.
@@ -45,7 +46,7 @@ func TestAfter(t *testing.T) {
 
 	// Not yet: how far it is, of every shard of the receipt.
 	a := r.sql("after=0:12,1:5&timeout=50ms", "SELECT 1 AS a")
-	want := []waiting{{0, 12, 12}, {1, 5, 0}}
+	want := []problem.Waiting{{Shard: 0, Want: 12, Have: 12}, {Shard: 1, Want: 5, Have: 0}}
 	if a.status != http.StatusGatewayTimeout || a.problem.Code != "not_yet" || fmt.Sprint(a.problem.Shards) != fmt.Sprint(want) {
 		t.Errorf("not yet: %d %s", a.status, a.body)
 	}
@@ -100,18 +101,18 @@ func afterIn(t *testing.T, r *rig) {
 			t.Fatal(err)
 		}
 	}
-	a := r.sql("after=in:3&timeout=100ms", "SELECT 1 AS a")
-	if a.status != http.StatusGatewayTimeout || a.problem.In == nil || *a.problem.In != (inWait{Want: 3, Have: 1}) {
+	a := r.sql("after=in:3&timeout=2s", "SELECT 1 AS a")
+	if a.status != http.StatusGatewayTimeout || a.problem.In == nil || *a.problem.In != (problem.InWait{Want: 3, Have: 1}) {
 		t.Errorf("the second message is not in RAW: %d %s", a.status, a.body)
 	}
-	if a := r.sql("after=in:1&timeout=100ms", "SELECT 1 AS a"); a.status != http.StatusGatewayTimeout || a.problem.In != nil || len(a.problem.Shards) != 1 {
+	if a := r.sql("after=in:1&timeout=2s", "SELECT 1 AS a"); a.status != http.StatusGatewayTimeout || a.problem.In != nil || len(a.problem.Shards) != 1 {
 		t.Errorf("the first message is in RAW, its frame is not proven: %d %s", a.status, a.body)
 	}
 	if err := msgs[1].DoubleAck(ctx); err != nil {
 		t.Fatal(err)
 	}
-	a = r.sql("after=in:3&timeout=100ms", "SELECT 1 AS a")
-	if want := []waiting{{1, seq, 0}}; a.status != http.StatusGatewayTimeout || fmt.Sprint(a.problem.Shards) != fmt.Sprint(want) {
+	a = r.sql("after=in:3&timeout=2s", "SELECT 1 AS a")
+	if want := []problem.Waiting{{Shard: 1, Want: seq, Have: 0}}; a.status != http.StatusGatewayTimeout || fmt.Sprint(a.problem.Shards) != fmt.Sprint(want) {
 		t.Errorf("the frame is not proven: %d %s", a.status, a.body)
 	}
 	r.prove(1, seq)

@@ -67,7 +67,7 @@ func (s *Service) eachChunk(ctx context.Context, table string, shard int, from, 
 	var spread []bucket
 	params := placeParams(shard, from, to)
 	params["width"] = strconv.FormatUint(width, 10)
-	err = s.db.rows(ctx, sqlSpread(table), params, 16, func(row []byte) error {
+	err = s.db.Rows(ctx, sqlSpread(table), params, 16, func(row []byte) error {
 		b := le64(row) * width
 		spread = append(spread, bucket{max(b, from), min(b+width-1, to), le64(row[8:])})
 		return nil
@@ -134,7 +134,7 @@ func chunked[T any](ctx context.Context, s *Service, table string, shard int, to
 		for c, err := range s.chunks(ctx, table, shard, 0, to) {
 			chunk = chunk[:0]
 			if err == nil {
-				err = s.db.rows(ctx, sql, placeParams(shard, c[0], c[1]), size, func(row []byte) error {
+				err = s.db.Rows(ctx, sql, placeParams(shard, c[0], c[1]), size, func(row []byte) error {
 					chunk = append(chunk, decode(row))
 					return nil
 				})

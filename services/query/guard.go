@@ -1,14 +1,14 @@
 package query
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
-	"slices"
 	"strings"
+
+	"github.com/millrace/millrace/services/query/access"
+	"github.com/millrace/millrace/services/query/problem"
 )
 
 // Keys are the bearer keys that open the query port. As a flag they are a list joined by commas that is never printed.
@@ -41,16 +41,16 @@ func (k *Keys) String() string {
 func (k *Keys) IsSecret() bool { return len(*k) > 0 }
 
 // mayListen refuses to open the data to a network without keys.
-func mayListen(addr string, keys Keys) error {
+func mayListen(addr string, keys bool) error {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return fmt.Errorf("query-addr %q: want host:port, such as 127.0.0.1:8090", addr)
 	}
-	if len(keys) > 0 || isLoopback(host) {
+	if keys || isLoopback(host) {
 		return nil
 	}
 	return fmt.Errorf("query-addr %s can be reached from the network, and anybody there could read all events: "+
-		"give --api-keys, or listen on 127.0.0.1", addr)
+		"give --api-keys or --access-file, or listen on 127.0.0.1", addr)
 }
 
 func isLoopback(host string) bool {
@@ -58,45 +58,46 @@ func isLoopback(host string) bool {
 	return err == nil && ip.Unmap().IsLoopback() || strings.EqualFold(host, "localhost")
 }
 
-// guard decides who may ask. With keys, every request shows one. Without keys the port is on loopback, where the danger
-// is a web page in the user's own browser: it may not come under another host's name (DNS rebinding), and not from
-// another site (a question of another origin is sent by the browser even if its answer is not shown to the page).
+// guard decides who may ask. With API keys, every request shows one. Without, the port is on loopback and everybody who
+// shows no key may ask everything; there the danger is a web page in the user's own browser: it may not come under another host's name (DNS
+// rebinding), and not from another site, whatever the method (a question of another origin is sent by the browser even if
+// its answer is not shown to the page, which sees how long it took).
 type guard struct {
-	keys   [][sha256.Size]byte
+	ring   *access.Ring
 	origin *http.CrossOriginProtection
 }
 
-func newGuard(keys Keys) *guard {
-	g := &guard{origin: http.NewCrossOriginProtection()}
-	for _, k := range keys {
-		g.keys = append(g.keys, sha256.Sum256([]byte(k)))
-	}
-	return g
+func newGuard(ring *access.Ring) *guard {
+	return &guard{ring: ring, origin: http.NewCrossOriginProtection()}
 }
 
-// refuse returns why a request may not go on, nil if it may.
-func (g *guard) refuse(r *http.Request) *problem {
-	if len(g.keys) > 0 {
-		scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		sum := sha256.Sum256([]byte(strings.TrimSpace(key)))
-		known := slices.ContainsFunc(g.keys, func(k [sha256.Size]byte) bool {
-			return subtle.ConstantTimeCompare(k[:], sum[:]) == 1
-		})
-		if !strings.EqualFold(scheme, "Bearer") || !known {
-			return newProblem(http.StatusUnauthorized, kindUnauthorized, "send one of the keys of --api-keys as Authorization: Bearer <key>")
+// admit returns the key that a request may go on with, or why it may not go on.
+func (g *guard) admit(r *http.Request) (*access.Key, *problem.Problem) {
+	key, known := g.ring.Find(r)
+	if g.ring.Closed() {
+		if !known {
+			return nil, problem.New(http.StatusUnauthorized, problem.Unauthorized, "send an API key as Authorization: Bearer <key>")
 		}
-		return nil
+		return key, nil
 	}
 	host := r.Host
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
 	if !isLoopback(strings.Trim(host, "[]")) {
-		return newProblem(http.StatusForbidden, kindForbidden,
+		return nil, problem.New(http.StatusForbidden, problem.Forbidden,
 			"this port answers on loopback only, under the names localhost, 127.0.0.1 and [::1]; with --api-keys it answers under any name")
 	}
-	if err := g.origin.Check(r); err != nil {
-		return newProblem(http.StatusForbidden, kindForbidden, "a page of another site may not ask questions here")
+	asWritten := r.WithContext(r.Context())
+	asWritten.Method = http.MethodPost // the check lets GET pass as what changes nothing; here it asks, and its time tells
+	if err := g.origin.Check(asWritten); err != nil {
+		return nil, problem.New(http.StatusForbidden, problem.Forbidden, "a page of another site may not ask questions here")
 	}
-	return nil
+	switch {
+	case known:
+		return key, nil
+	case access.Shows(r): // who shows one is to be told that it is wrong, and not to go on with more than it would open
+		return nil, problem.New(http.StatusUnauthorized, problem.Unauthorized, "the key is unknown here: show another, or none, which is enough on loopback")
+	}
+	return access.Everything(), nil
 }

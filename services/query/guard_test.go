@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/millrace/millrace/libs/svc"
+	"github.com/millrace/millrace/services/query/access"
 )
 
 func TestMayListen(t *testing.T) {
@@ -33,7 +34,7 @@ func TestMayListen(t *testing.T) {
 		{":8090", keys, true},
 		{"8090", keys, false},
 	} {
-		err := mayListen(tc.addr, tc.keys)
+		err := mayListen(tc.addr, len(tc.keys) > 0)
 		if (err == nil) != tc.ok {
 			t.Errorf("%s with %d keys: %v", tc.addr, len(tc.keys), err)
 		}
@@ -43,6 +44,7 @@ func TestMayListen(t *testing.T) {
 	}
 }
 
+// TestGuard: the answer is the same for every method, since a GET asks too.
 func TestGuard(t *testing.T) {
 	const key, other = "0123456789abcdef", "fedcba9876543210"
 	for _, tc := range []struct {
@@ -63,7 +65,17 @@ func TestGuard(t *testing.T) {
 		{"page of another origin", "localhost:8090", nil, map[string]string{"Origin": "http://evil.example"}, 403},
 		{"page of another port", "localhost:8090", nil, map[string]string{"Origin": "http://localhost:9999"}, 403},
 		{"cross-site by the browser's word", "localhost:8090", nil, map[string]string{"Sec-Fetch-Site": "cross-site"}, 403},
-		{"same site by the browser's word", "localhost:8090", nil, map[string]string{"Sec-Fetch-Site": "same-origin"}, 0},
+		{"another port by the browser's word", "localhost:8090", nil, map[string]string{"Sec-Fetch-Site": "same-site"}, 403},
+		{"same origin by the browser's word", "localhost:8090", nil, map[string]string{"Sec-Fetch-Site": "same-origin"}, 0},
+		{"typed into the browser", "localhost:8090", nil, map[string]string{"Sec-Fetch-Site": "none"}, 0},
+		{"page of nobody", "localhost:8090", nil, map[string]string{"Origin": "null"}, 403},
+		{"wrong key on loopback", "127.0.0.1:8090", nil, map[string]string{"Authorization": "Bearer " + key}, 401},
+		{"empty key on loopback", "127.0.0.1:8090", nil, map[string]string{"Authorization": "Bearer "}, 401},
+		{"wrong write key on loopback", "localhost:8090", nil, map[string]string{"X-Write-Key": "wrong"}, 401},
+		{"wrong write key as user on loopback", "[::1]:8090", nil, map[string]string{"Authorization": "Basic d3Jvbmc6"}, 401},
+		{"key, from a page of another site", "example.org", Keys{key}, map[string]string{
+			"Authorization": "Bearer " + key, "Sec-Fetch-Site": "cross-site", "Origin": "https://tool.example",
+		}, 0},
 		{"key", "example.org", Keys{other, key}, map[string]string{"Authorization": "Bearer " + key}, 0},
 		{"key, other spelling", "example.org", Keys{key}, map[string]string{"Authorization": "bearer  " + key}, 0},
 		{"no key", "127.0.0.1", Keys{key}, nil, 401},
@@ -72,17 +84,27 @@ func TestGuard(t *testing.T) {
 		{"empty key", "example.org", Keys{key}, map[string]string{"Authorization": "Bearer "}, 401},
 		{"basic", "example.org", Keys{key}, map[string]string{"Authorization": "Basic " + key}, 401},
 	} {
-		req := httptest.NewRequest(http.MethodPost, "http://x/v1/sql", nil)
-		req.Host = tc.host
-		for k, v := range tc.header {
-			req.Header.Set(k, v)
+		ring, err := access.New(access.Config{APIKeys: tc.keys})
+		if err != nil {
+			t.Fatal(err)
 		}
-		got := 0
-		if p := newGuard(tc.keys).refuse(req); p != nil {
-			got = p.Status
-		}
-		if got != tc.want {
-			t.Errorf("%s: %d, want %d", tc.name, got, tc.want)
+		for _, method := range []string{http.MethodPost, http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodDelete} {
+			req := httptest.NewRequest(method, "http://x/v1/sql", nil)
+			req.Host = tc.host
+			for k, v := range tc.header {
+				req.Header.Set(k, v)
+			}
+			got := 0
+			key, p := newGuard(ring).admit(req)
+			if p != nil {
+				got = p.Status
+			}
+			if (key == nil) != (p != nil) {
+				t.Errorf("%s: key %v, problem %v", tc.name, key, p)
+			}
+			if got != tc.want || req.Method != method {
+				t.Errorf("%s, %s: %d, want %d", tc.name, method, got, tc.want)
+			}
 		}
 	}
 }

@@ -1,6 +1,8 @@
 package query
 
 import (
+	"encoding/json"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -9,6 +11,10 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/millrace/millrace/schemas/api"
+	"github.com/millrace/millrace/services/query/live"
+	"github.com/millrace/millrace/services/query/problem"
+	"github.com/millrace/millrace/services/query/reports"
+	"github.com/millrace/millrace/services/query/sqlgate"
 )
 
 // document is the part of an OpenAPI document that is compared with the code.
@@ -18,7 +24,7 @@ type document struct {
 		Schemas map[string]struct {
 			Required   []string
 			Properties map[string]struct {
-				Type string
+				Type kindOf
 				Enum []string
 				Ref  string `yaml:"$ref"`
 			}
@@ -31,22 +37,36 @@ func TestOpenAPI(t *testing.T) {
 	if err := yaml.Unmarshal(api.Query, &doc); err != nil {
 		t.Fatal(err)
 	}
-	for path, methods := range map[string]string{"/v1/sql": "post", "/v1/verify": "post", "/v1/status": "get"} {
+	paths := map[string]string{
+		"/v1/sql": "post", "/v1/sql/{id}": "delete", "/v1/queries": "get", "/v1/queries/{name}": "get", "/openapi.json": "get",
+		"/v1/reports": "get",
+		"/v1/ask":     "post", "/v1/users/{id}": "get",
+		"/v1/verify": "post", "/v1/status": "get", "/mcp": "post",
+		"/v1/live": "get", "/v1/live/sql": "get",
+	}
+	for name := range reportResults() {
+		paths[reports.Root+"/"+name] = "get"
+	}
+	for path, methods := range paths {
 		if len(doc.Paths[path]) != 1 || doc.Paths[path][methods] == nil {
 			t.Errorf("%s: documented are %v", path, doc.Paths[path])
 		}
 	}
-	if len(doc.Paths) != 3 {
+	if len(doc.Paths) != len(paths) {
 		t.Errorf("%d paths are documented", len(doc.Paths))
 	}
 	types := map[string]reflect.Type{
-		"Problem": reflect.TypeFor[problem](), "Waiting": reflect.TypeFor[waiting](), "InWait": reflect.TypeFor[inWait](),
+		"Problem": reflect.TypeFor[problem.Problem](), "Waiting": reflect.TypeFor[problem.Waiting](), "InWait": reflect.TypeFor[problem.InWait](),
 		"Status": reflect.TypeFor[Status](), "InstallationStatus": reflect.TypeFor[InstallationStatus](),
 		"Condition": reflect.TypeFor[Condition](), "ShardStatus": reflect.TypeFor[ShardStatus](), "Range": reflect.TypeFor[Range](),
 		"StreamsStatus": reflect.TypeFor[StreamsStatus](), "StreamStatus": reflect.TypeFor[StreamStatus](),
+		"LiveEnd": reflect.TypeFor[live.End](), "LiveGap": reflect.TypeFor[live.Gap](), "LiveAnswer": reflect.TypeFor[live.Answer](),
 		"VerifyLine": reflect.TypeFor[verifyLine](), "Progress": reflect.TypeFor[Progress](), "Report": reflect.TypeFor[Report](),
+		"Queries": reflect.TypeFor[sqlgate.Queries](), "NamedQuery": reflect.TypeFor[sqlgate.Named](), "QueryParam": reflect.TypeFor[sqlgate.Param](),
 		"ShardReport": reflect.TypeFor[ShardReport](), "Finding": reflect.TypeFor[Finding](), "Recovery": reflect.TypeFor[Recovery](),
 	}
+	maps.Copy(types, reportTypes())
+	maps.Copy(types, userTypes())
 	if len(types) != len(doc.Components.Schemas) {
 		t.Errorf("%d schemas are documented, the code has %d", len(doc.Components.Schemas), len(types))
 	}
@@ -55,6 +75,9 @@ func TestOpenAPI(t *testing.T) {
 		var want, required []string
 		for i := range typ.NumField() {
 			field, options, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
+			if field == "-" {
+				continue
+			}
 			want = append(want, field)
 			if options == "" {
 				required = append(required, field)
@@ -63,7 +86,10 @@ func TestOpenAPI(t *testing.T) {
 				reflect.String: "string", reflect.Bool: "boolean", reflect.Slice: "array", reflect.Float64: "number",
 				reflect.Int: "integer", reflect.Uint64: "integer",
 			}[pointed(typ.Field(i).Type).Kind()]
-			if kind != "" && schema.Properties[field].Type != kind {
+			if typ.Field(i).Type == reflect.TypeFor[json.RawMessage]() {
+				kind = "object"
+			}
+			if kind != "" && string(schema.Properties[field].Type) != kind {
 				t.Errorf("%s.%s is documented as %q, the code has %s", name, field, schema.Properties[field].Type, kind)
 			}
 		}
@@ -74,9 +100,11 @@ func TestOpenAPI(t *testing.T) {
 		same(t, name, got, want)
 		same(t, name+", required", schema.Required, required)
 	}
-	same(t, "codes", doc.Components.Schemas["Problem"].Properties["code"].Enum, codesOf(
-		kindBadRequest, kindMethod, kindNotFound, kindUnauthorized, kindForbidden, kindTooLarge, kindInvalid, kindLimit,
-		kindTimeout, kindNotYet, kindBusy, kindUnavailable, kindInternal))
+	var codes []string
+	for _, k := range problem.Kinds() {
+		codes = append(codes, k.Code)
+	}
+	same(t, "codes", doc.Components.Schemas["Problem"].Properties["code"].Enum, codes)
 	same(t, "kinds", doc.Components.Schemas["Finding"].Properties["kind"].Enum, []string{
 		KindMissing, KindDoubled, KindSurplus, KindDeadMissing, KindDeadSurplus, KindTotals, KindLedgerGap, KindHole, KindLost,
 		KindVerdict, KindForeign, KindBeyond, KindWentBack, KindStuck,
@@ -88,13 +116,6 @@ func pointed(t reflect.Type) reflect.Type {
 		return t.Elem()
 	}
 	return t
-}
-
-func codesOf(kinds ...kind) (codes []string) {
-	for _, k := range kinds {
-		codes = append(codes, k.code)
-	}
-	return codes
 }
 
 func same(t *testing.T, what string, got, want []string) {

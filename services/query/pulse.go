@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/svc"
+	"github.com/millrace/millrace/services/query/reader"
 )
 
 const (
@@ -25,7 +23,7 @@ const (
 // pulse asks ClickHouse every second whether it is there, by its /ping, which costs no query. Without it, a question to a
 // ClickHouse that hangs would wait for as long as a question may take.
 type pulse struct {
-	db *clickhouse
+	db *reader.Client
 
 	mu     sync.Mutex                      // guards all below
 	why    error                           // of the last ping
@@ -34,7 +32,7 @@ type pulse struct {
 	asked  int                             // numbers them
 }
 
-func newPulse(db *clickhouse) *pulse {
+func newPulse(db *reader.Client) *pulse {
 	return &pulse{db: db, asking: map[int]context.CancelCauseFunc{}}
 }
 
@@ -56,16 +54,7 @@ func (p *pulse) run(ctx context.Context) error {
 func (p *pulse) ask(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, pulseTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(p.db.cfg.URL, "/")+"/ping", nil)
-	if err != nil {
-		return fmt.Errorf("ask for ClickHouse's pulse: %w", err)
-	}
-	res, err := p.db.http.Do(req)
-	if err != nil {
-		return err
-	}
-	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, maxMessage)) // so that the connection is used again
-	return res.Body.Close()
+	return p.db.Pulse(ctx)
 }
 
 // note takes in the outcome of a ping that began at a time.

@@ -17,6 +17,7 @@ import (
 	"github.com/millrace/millrace/libs/localdb"
 	"github.com/millrace/millrace/libs/svc"
 	"github.com/millrace/millrace/libs/testkit"
+	"github.com/millrace/millrace/services/query/problem"
 )
 
 // rig is one test's NATS and ClickHouse with a query service over them.
@@ -89,7 +90,7 @@ type answer struct {
 	status  int
 	header  http.Header
 	body    string
-	problem problem
+	problem problem.Problem
 	err     error // of reading the body
 }
 

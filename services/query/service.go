@@ -3,98 +3,28 @@ package query
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/svc"
+	"github.com/millrace/millrace/schemas/api"
+	"github.com/millrace/millrace/services/query/access"
+	"github.com/millrace/millrace/services/query/live"
+	"github.com/millrace/millrace/services/query/reader"
+	"github.com/millrace/millrace/services/query/reports"
+	"github.com/millrace/millrace/services/query/sqlgate"
+	"github.com/millrace/millrace/services/query/tail"
+	"github.com/millrace/millrace/services/query/users"
 )
-
-// Config of a query service. Log, Reg and Health are required.
-type Config struct {
-	Bus        bus.Config
-	ClickHouse ClickHouse
-
-	Addr          string        // to listen on; port 0 picks a free one
-	Keys          Keys          // bearer keys; required unless Addr is on loopback
-	MaxTime       time.Duration // of one question, waiting for ?after= not included
-	MaxConcurrent int           // questions at the same time
-
-	Log    *slog.Logger
-	Reg    prometheus.Registerer
-	Health *svc.Health
-}
-
-// ClickHouse says where the HTTP interface is and who the reader is.
-type ClickHouse struct {
-	URL      string // http://host:8123 or https://host:8443
-	User     string // one that can only SELECT from Database
-	Password svc.Secret
-	Database string
-}
-
-// RegisterFlags declares the flags with their defaults.
-func (c *Config) RegisterFlags(fs *flag.FlagSet) {
-	c.Bus.RegisterFlags(fs)
-	c.Defaults()
-	fs.StringVar(&c.Addr, "query-addr", c.Addr, "`address` for questions: POST /v1/sql, POST /v1/verify, GET /v1/status")
-	fs.Var(&c.Keys, "api-keys", "bearer `keys` that questions must show one of, joined by commas; needed when query-addr is not on loopback (better: MILLRACE_API_KEYS_FILE)")
-	fs.StringVar(&c.ClickHouse.URL, "clickhouse-http-url", c.ClickHouse.URL, "`URL` of ClickHouse's HTTP interface")
-	fs.StringVar(&c.ClickHouse.User, "clickhouse-user", c.ClickHouse.User, "ClickHouse user `name`; it must not be able to do more than SELECT")
-	fs.Var(&c.ClickHouse.Password, "clickhouse-password", "ClickHouse `password` (better: MILLRACE_CLICKHOUSE_PASSWORD_FILE)")
-	fs.StringVar(&c.ClickHouse.Database, "clickhouse-database", c.ClickHouse.Database, "ClickHouse database `name`")
-	fs.DurationVar(&c.MaxTime, "max-query-time", c.MaxTime, "longest `time` of one question; the user's profile in ClickHouse usually ends it earlier")
-	fs.IntVar(&c.MaxConcurrent, "max-queries", c.MaxConcurrent, "questions that run at the same time")
-}
-
-// Defaults fills what is zero.
-func (c *Config) Defaults() {
-	or := func(s *string, v string) {
-		if *s == "" {
-			*s = v
-		}
-	}
-	or(&c.Addr, "127.0.0.1:8090")
-	or(&c.ClickHouse.URL, "http://127.0.0.1:8123")
-	or(&c.ClickHouse.User, "millrace_reader")
-	or(&c.ClickHouse.Database, "millrace")
-	if c.MaxTime == 0 {
-		// A little more than the profile of the reader lets anybody ask for, so that ClickHouse's own words come first.
-		c.MaxTime = 305 * time.Second
-	}
-	if c.MaxConcurrent == 0 {
-		c.MaxConcurrent = 64
-	}
-}
-
-// Validate checks what can be checked without a connection.
-func (c *Config) Validate() error {
-	switch u, err := url.Parse(c.ClickHouse.URL); {
-	case c.Log == nil || c.Reg == nil || c.Health == nil:
-		return errors.New("query: Log, Reg and Health are required")
-	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		return errors.New("clickhouse-http-url: want an address like http://127.0.0.1:8123")
-	case u.User != nil:
-		return errors.New("clickhouse-http-url: put user and password into clickhouse-user and clickhouse-password")
-	case c.MaxTime <= 0 || c.MaxConcurrent < 1:
-		return fmt.Errorf("max-query-time %s and max-queries %d must be positive", c.MaxTime, c.MaxConcurrent)
-	}
-	if err := c.Bus.Validate(); err != nil {
-		return err
-	}
-	return mayListen(c.Addr, c.Keys)
-}
 
 // Service answers questions. Its exported methods may be called while Run runs.
 type Service struct {
@@ -104,10 +34,15 @@ type Service struct {
 	names    bus.Names
 	nc       *nats.Conn
 	js       jetstream.JetStream
-	db       *clickhouse
+	db       *reader.Client
+	ring     *access.Ring
+	gate     *sqlgate.Gate
+	reports  *reports.Reports
 	ledger   *watermark
+	tail     *tail.Tail
+	users    *users.Users
+	live     *live.Live
 	listener net.Listener
-	slots    chan struct{} // one for each question that runs
 	verifies chan struct{} // one for each reconciliation that runs
 	stopping chan struct{} // closed when Run is told to stop: nobody waits any longer
 
@@ -132,6 +67,13 @@ func New(cfg Config) (*Service, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	ring, err := access.New(access.Config{
+		APIKeys: cfg.Keys, File: cfg.AccessFile, WriteKeys: &cfg.WriteKeys, Log: cfg.Log,
+		Writes: access.Quota{PerSecond: max(cfg.WriteKeyRate, 0), Burst: cfg.WriteKeyBurst},
+	})
+	if err != nil {
+		return nil, err
+	}
 	listener, err := net.Listen("tcp", cfg.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("query port: %w; --query-addr chooses another", err)
@@ -143,11 +85,35 @@ func New(cfg Config) (*Service, error) {
 	m := newMetrics(cfg.Reg)
 	s := &Service{
 		cfg: cfg, log: cfg.Log, metrics: m, names: cfg.Bus.Names(), nc: nc, js: js,
-		db:     newClickHouse(cfg.ClickHouse),
+		db: reader.New(cfg.ClickHouse), ring: ring,
 		ledger: newWatermark(m, cfg.Log), listener: listener,
-		slots: make(chan struct{}, cfg.MaxConcurrent), verifies: make(chan struct{}, 1), stopping: make(chan struct{}),
+		verifies: make(chan struct{}, 1), stopping: make(chan struct{}),
 	}
 	s.owners, s.pulse, s.nats.State = bus.NewObserver(), newPulse(s.db), StateOK
+	s.gate, err = sqlgate.New(sqlgate.Config{
+		Reader: s.db, Await: s.await, Alive: s.pulse.question, MaxTime: cfg.MaxTime, MaxConcurrent: cfg.MaxConcurrent,
+		Queries: cfg.Queries, Document: api.Query, Log: cfg.Log,
+		Metrics: sqlgate.Metrics{Running: m.running, Bytes: m.bytes, Cut: m.cut, Refused: m.refused},
+	})
+	if err != nil {
+		nc.Close()
+		return nil, errors.Join(err, listener.Close())
+	}
+	if s.reports, err = reports.New(reports.Config{Await: s.await, Watermark: s.ledger.receipt}); err != nil {
+		nc.Close()
+		return nil, errors.Join(err, listener.Close())
+	}
+	s.tail = tail.New(tail.Config{
+		JS: js, Names: s.names, Proven: s.ledger.mark, Budget: cfg.TailMemory, Log: cfg.Log, Reg: cfg.Reg,
+	})
+	s.users = users.New(users.Config{
+		Tail: s.tail, Reader: s.db, Bound: s.pulse.question, NC: nc, Names: s.names, Memory: cfg.UserMemory,
+		TrustedProxies: cfg.TrustedProxies, OverQuota: m.refused, Log: cfg.Log, Reg: cfg.Reg,
+	})
+	if s.live, err = s.newLive(); err != nil {
+		nc.Close()
+		return nil, errors.Join(err, listener.Close())
+	}
 	s.door.condition.State = StateOK
 	s.lanes = svc.NewLanes("query", cfg.Reg, bus.StuckReasons()...)
 	s.showParts(cfg.Reg)
@@ -158,18 +124,8 @@ func New(cfg Config) (*Service, error) {
 		}
 		return s.followed()
 	})
-	cfg.Health.Register("clickhouse", s.db.ping)
+	cfg.Health.Register("clickhouse", s.db.Ping)
 	return s, nil
-}
-
-// Command is the query service as a process of its own; see svc.Main.
-func Command(fs *flag.FlagSet) func(svc.Env) (svc.Service, error) {
-	var cfg Config
-	cfg.RegisterFlags(fs)
-	return func(env svc.Env) (svc.Service, error) {
-		cfg.Log, cfg.Reg, cfg.Health = env.Log, env.Reg, env.Health
-		return New(cfg)
-	}
 }
 
 // Addr is where the service listens, with the number chosen for port 0.
@@ -181,7 +137,7 @@ const drainTime = 20 * time.Second
 // Run answers until ctx is done and the answers under way are finished.
 func (s *Service) Run(ctx context.Context) error {
 	defer s.nc.Close()
-	defer s.db.close()
+	defer s.db.Close()
 	server := s.newServer()
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -189,6 +145,14 @@ func (s *Service) Run(ctx context.Context) error {
 	// Ended by stop, after the last answer.
 	g.Go(func() error { return s.follow(failed) })
 	g.Go(func() error { return s.look(failed) })
+	g.Go(func() error { return untilDone(s.ring.Run(failed)) })
+	g.Go(func() error { return untilDone(s.gate.Run(failed)) })
+	g.Go(func() error { return untilDone(s.tail.Run(failed)) })
+	g.Go(func() error { return untilDone(s.users.Run(failed)) })
+	g.Go(func() error { return s.live.Run(failed) })
+	taking, endTaking := context.WithCancel(failed)
+	defer endTaking()
+	g.Go(func() error { return s.takeRequests(taking, server.Handler) })
 	g.Go(func() error {
 		if err := server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("query port %s: %w", s.Addr(), err)
@@ -201,6 +165,7 @@ func (s *Service) Run(ctx context.Context) error {
 	case <-failed.Done():
 	}
 	close(s.stopping)
+	endTaking()
 	draining, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
 	if err := server.Shutdown(draining); err != nil {
@@ -209,6 +174,14 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	stop()
 	return g.Wait()
+}
+
+// untilDone makes the end of what runs until it is told to stop no failure.
+func untilDone(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
 }
 
 // installation reads what the streams say about themselves; shards never change, so once is enough.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -107,14 +106,14 @@ func ownLimits(t *testing.T, r *rig) {
 	shortBase := r.base
 	_, r.base = r.serve(func(c *Config) { c.MaxTime = 100_000_000; c.MaxConcurrent = 1 }) // 0.1 s
 	defer func() { r.base = shortBase }()
-	a := r.sql("", "SELECT sleep(2)")
+	a := r.sql("", endless)
 	if a.status != http.StatusGatewayTimeout || a.problem.Code != "timeout" {
 		t.Errorf("over our time: %d %s", a.status, a.body)
 	}
 	s, base := r.serve(func(c *Config) { c.MaxConcurrent = 1 })
 	r.base = base
 	done := make(chan answer, 1)
-	go func() { done <- r.sql("", "SELECT sleep(2)") }()
+	go func() { done <- r.sql("", slow) }()
 	testkit.Eventually(t, "the first question runs", func() bool { return gauge(t, s.metrics.running) == 1 })
 	if a := r.sql("", "SELECT 1"); a.status != http.StatusServiceUnavailable || a.problem.Code != "busy" || a.header.Get("Retry-After") == "" {
 		t.Errorf("a second question: %d %s", a.status, a.body)
@@ -140,7 +139,7 @@ func drains(t *testing.T, r *rig) {
 	r.base = "http://" + s.Addr().String()
 	testkit.Eventually(t, "the ledger is followed", func() bool { return s.followed() == nil })
 	running, waiting := make(chan answer, 1), make(chan answer, 1)
-	go func() { running <- r.sql("", "SELECT sleep(1) AS a") }()
+	go func() { running <- r.sql("", slow) }()
 	go func() { waiting <- r.sql("after=0:1000&timeout=30s", "SELECT 1") }()
 	testkit.Eventually(t, "one runs and one waits", func() bool {
 		return gauge(t, s.metrics.running) == 1 && gauge(t, s.metrics.waiting) == 1
@@ -168,43 +167,5 @@ func TestPortTaken(t *testing.T) {
 	}
 	if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), cfg.Addr) || !strings.Contains(err.Error(), "--query-addr") {
 		t.Errorf("a taken port: %v", err)
-	}
-}
-
-// TestCutWatch feeds results in pieces of every kind.
-func TestCutWatch(t *testing.T) {
-	const tag = "abcdefghijklmnop"
-	block := "\r\n__exception__\r\n" + tag + "\r\nCode: 1. It broke.\n19 " + tag + "\r\n__exception__\r\n"
-	for _, tc := range []struct {
-		name, body string
-		cut        bool
-	}{
-		{"whole", "a\nb\n", false},
-		{"empty", "", false},
-		{"cut", "a\n" + block, true},
-		{"cut before the first row", block, true},
-		{"long and cut", strings.Repeat("x", 100_000) + block, true},
-		{"another tag in the rows", strings.ReplaceAll(block, tag, "ponmlkjihgfedcba"), false},
-		{"rows after what looks like it", block + "a\n", false},
-	} {
-		for range 20 {
-			w := newCutWatch(tag)
-			for rest := tc.body; rest != ""; {
-				n := min(len(rest), 1+rand.IntN(len(rest)))
-				if n, err := w.Write([]byte(rest[:n])); err != nil || n == 0 {
-					t.Fatal(n, err)
-				}
-				rest = rest[n:]
-			}
-			if w.cut() != tc.cut {
-				t.Fatalf("%s: cut is %v", tc.name, w.cut())
-			}
-			if tc.cut && w.message() != "Code: 1. It broke." {
-				t.Fatalf("%s: message %q", tc.name, w.message())
-			}
-		}
-	}
-	if w := newCutWatch(""); w.cut() || w.message() == "" {
-		t.Error("without a tag nothing can be seen")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -91,6 +92,9 @@ func (p *stride) level(have, want uint64, now time.Time) {
 	}
 	p.have, p.want = have, want
 }
+
+// left is how much work there is.
+func (p *stride) left() uint64 { return p.want - min(p.have, p.want) }
 
 func (p *stride) stands(now time.Time) bool {
 	return p.want > p.have && now.Sub(p.moved) >= svc.LanePatience
@@ -263,9 +267,12 @@ func (s *Service) lookOnce(ctx context.Context, began time.Time) {
 	s.show()
 }
 
-// show sets the metric of the shards; mu is held.
+// show sets the metrics of the shards; mu is held.
 func (s *Service) show() {
 	for shard, j := range s.judges {
+		id := strconv.Itoa(shard)
+		s.metrics.lag.WithLabelValues(id, "enricher").Set(float64(j.enriching.left()))
+		s.metrics.lag.WithLabelValues(id, "indexer").Set(float64(j.indexing.left()))
 		if c := j.condition; c.State == StateStuck || c.State == StateShut {
 			s.lanes.Shut(shard, c.Reason, c.Why)
 		} else {

@@ -14,6 +14,7 @@ import (
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/svc"
 	"github.com/millrace/millrace/libs/testkit"
+	"github.com/millrace/millrace/services/query/reader"
 )
 
 func TestAShardIsJudgedByWhatItDoes(t *testing.T) {
@@ -158,7 +159,7 @@ func TestTheDoorIsJudgedByWhatItDoes(t *testing.T) {
 
 // A ClickHouse that hangs is one to which connections succeed and that says nothing.
 func TestAQuestionToAClickHouseThatHangsIsGivenUp(t *testing.T) {
-	db := newClickHouse(ClickHouse{URL: "http://127.0.0.1:1"})
+	db := reader.New(ClickHouse{URL: "http://127.0.0.1:1"})
 	synctest.Test(t, func(t *testing.T) {
 		p := newPulse(db)
 		deaf := errors.New("no answer")
@@ -208,7 +209,7 @@ func TestARefusalIsASignOfLife(t *testing.T) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}))
 	defer server.Close()
-	if err := newPulse(newClickHouse(ClickHouse{URL: server.URL + "/"})).ask(t.Context()); err != nil {
+	if err := newPulse(reader.New(ClickHouse{URL: server.URL + "/"})).ask(t.Context()); err != nil {
 		t.Error(err)
 	}
 }

@@ -235,7 +235,7 @@ func (s *Service) compareEnds(ctx context.Context, inst bus.Installation, shard 
 }
 
 func (s *Service) highest(ctx context.Context, shard int) (highest uint64, err error) {
-	err = s.db.rows(ctx, sqlHighest, map[string]string{"shard": fmt.Sprint(shard)}, 8, func(row []byte) error {
+	err = s.db.Rows(ctx, sqlHighest, map[string]string{"shard": fmt.Sprint(shard)}, 8, func(row []byte) error {
 		highest = le64(row)
 		return nil
 	})

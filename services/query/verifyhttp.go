@@ -4,6 +4,9 @@ import (
 	"encoding/json"
 	"net/http"
 	"time"
+
+	"github.com/millrace/millrace/services/query/problem"
+	"github.com/millrace/millrace/services/query/reader"
 )
 
 const (
@@ -14,9 +17,9 @@ const (
 // verifyLine is one line of the answer of POST /v1/verify; one of its members is set. The last line holds the report
 // or the error.
 type verifyLine struct {
-	Progress *Progress `json:"progress,omitempty"`
-	Report   *Report   `json:"report,omitempty"`
-	Error    *problem  `json:"error,omitempty"`
+	Progress *Progress        `json:"progress,omitempty"`
+	Report   *Report          `json:"report,omitempty"`
+	Error    *problem.Problem `json:"error,omitempty"`
 }
 
 // serveVerify is POST /v1/verify.
@@ -25,7 +28,7 @@ func (s *Service) serveVerify(w http.ResponseWriter, r *http.Request) error {
 	for name, values := range r.URL.Query() {
 		d, err := time.ParseDuration(values[0])
 		if name != "wait" || len(values) > 1 || err != nil || d < 0 || d > maxVerifyWait {
-			return newProblem(http.StatusBadRequest, kindBadRequest,
+			return problem.New(http.StatusBadRequest, problem.BadRequest,
 				"there is one parameter, wait: the time to wait for what was accepted before, such as 10s, up to "+maxVerifyWait.String())
 		}
 		wait = d
@@ -34,7 +37,7 @@ func (s *Service) serveVerify(w http.ResponseWriter, r *http.Request) error {
 	case s.verifies <- struct{}{}:
 		defer func() { <-s.verifies }()
 	default:
-		return newProblem(http.StatusTooManyRequests, kindBusy, "another reconciliation is running")
+		return problem.New(http.StatusTooManyRequests, problem.Busy, "another reconciliation is running")
 	}
 	if _, err := s.installation(r.Context()); err != nil {
 		return err // still with a status of its own
@@ -44,7 +47,7 @@ func (s *Service) serveVerify(w http.ResponseWriter, r *http.Request) error {
 	rc := http.NewResponseController(w)
 	enc := json.NewEncoder(w)
 	line := func(l verifyLine) {
-		_ = rc.SetWriteDeadline(time.Now().Add(stall))
+		_ = rc.SetWriteDeadline(time.Now().Add(reader.Stall))
 		_ = enc.Encode(l) // if the reader is gone, its context ends the reconciliation
 		_ = rc.Flush()
 	}

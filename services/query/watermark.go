@@ -52,6 +52,12 @@ func (w *watermark) put(rec bus.Record) {
 	w.changed = make(chan struct{})
 }
 
+// mark is the shard's watermark.
+func (w *watermark) mark(shard int) uint64 {
+	seq, _ := w.proven(shard)
+	return seq
+}
+
 func (w *watermark) state(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -82,12 +82,15 @@ func TestSubjectsAndStreams(t *testing.T) {
 	names := bus.Names{Prefix: bus.DefaultPrefix}
 	want := map[string][2]string{
 		"in":       {names.In("web"), names.StreamIn()},
+		"door":     {names.Door("web"), ""},
 		"raw":      {names.Raw(3), names.StreamRaw(3)},
 		"enriched": {names.Enriched(3), names.StreamEnriched(3)},
 		"ledger":   {names.Ledger(3), names.StreamLedger()},
 		"dead":     {names.Dead(3, "door", "no_user"), names.StreamDead()},
+		"live":     {names.Live("web"), ""},
+		"query":    {names.QueryGroup() + ".sql", ""},
 	}
-	fill := strings.NewReplacer("{source}", "web", "{shard}", "3", "{sink}", "3", "{stage}", "door", "{reason}", "no_user")
+	fill := strings.NewReplacer("{source}", "web", "{shard}", "3", "{sink}", "3", "{stage}", "door", "{reason}", "no_user", "{endpoint}", "sql")
 	got := map[string][2]string{}
 	for name, c := range d.Channels {
 		got[name] = [2]string{fill.Replace(c.Address), fill.Replace(c.Stream)}

@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -16,7 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// sources are the folders whose metrics and readiness checks docs/operations.md lists, by the name that both begin with.
+// sources are the folders, with those below them, whose metrics and readiness checks docs/operations.md lists, by the name that both begin with.
 var sources = map[string]string{
 	"ingester": "services/ingester",
 	"enricher": "services/enricher",
@@ -42,27 +43,35 @@ func said(t *testing.T, pattern string) []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-// calls hands every call of the code of a folder, tests left out, to visit.
-func calls(t *testing.T, dir string, visit func(call *ast.CallExpr, first string)) {
+// calls hands every call of the code of a folder, tests left out, to visit, with the value of the file's constant prefix.
+func calls(t *testing.T, dir string, visit func(call *ast.CallExpr, first, prefix string)) {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(top, dir, "*.go"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("%s: %d files, %v", dir, len(files), err)
-	}
-	for _, name := range files {
-		if strings.HasSuffix(name, "_test.go") {
-			continue
+	err := filepath.WalkDir(filepath.Join(top, dir), func(name string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return err
 		}
 		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
+		prefix := ""
 		ast.Inspect(file, func(n ast.Node) bool {
-			if call, ok := n.(*ast.CallExpr); ok && len(call.Args) > 0 {
-				visit(call, literal(call.Args[0]))
+			switch n := n.(type) {
+			case *ast.ValueSpec:
+				if n.Names[0].Name == "prefix" && len(n.Values) == 1 {
+					prefix = literal(n.Values[0])
+				}
+			case *ast.CallExpr:
+				if len(n.Args) > 0 {
+					visit(n, literal(n.Args[0]), prefix)
+				}
 			}
 			return true
 		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -101,8 +110,11 @@ func metricName(opts ast.Expr, prefix string) string {
 func TestOperationsNamesTheMetrics(t *testing.T) {
 	names := map[string]bool{}
 	for service, dir := range sources {
-		prefix, before := "millrace_"+service+"_", len(names)
-		calls(t, dir, func(call *ast.CallExpr, first string) {
+		usual, before := "millrace_"+service+"_", len(names)
+		calls(t, dir, func(call *ast.CallExpr, first, prefix string) {
+			if prefix == "" {
+				prefix = usual
+			}
 			switch fun := call.Fun.(type) {
 			case *ast.Ident: // the short forms of metrics.go: counter("frames_total", "...")
 				if first != "" && slices.Contains([]string{"counter", "counters", "gauge", "histogram"}, fun.Name) {
@@ -133,7 +145,7 @@ func TestOperationsNamesTheMetrics(t *testing.T) {
 func TestOperationsNamesTheReadinessChecks(t *testing.T) {
 	var names []string
 	for service, dir := range sources {
-		calls(t, dir, func(call *ast.CallExpr, first string) {
+		calls(t, dir, func(call *ast.CallExpr, first, _ string) {
 			if fun, ok := call.Fun.(*ast.SelectorExpr); ok && fun.Sel.Name == "Register" && first != "" {
 				names = append(names, service+"/"+first)
 			}

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/millrace/millrace/services/query/reports"
 )
 
 // typed runs a command line in an empty directory and returns how it ended.
@@ -32,6 +34,19 @@ func TestExitCodes(t *testing.T) {
 	answer := func(status int, body string) string {
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(status)
+			_, _ = io.WriteString(w, body)
+		}))
+		t.Cleanup(srv.Close)
+		return srv.URL
+	}
+	// A query service that has reports, of none of which the name is.
+	withReports := func(body string) string {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == reports.Root {
+				_, _ = io.WriteString(w, `{"reports":[]}`)
+				return
+			}
+			w.WriteHeader(http.StatusNotFound)
 			_, _ = io.WriteString(w, body)
 		}))
 		t.Cleanup(srv.Close)
@@ -60,6 +75,14 @@ func TestExitCodes(t *testing.T) {
 	is(exitUnreachable, "nothing answers", "query", "SELECT 1", "--query-url", nobody)
 	is(exitUnreachable, "nothing answers", "send", "x", "--user", "u", "--url", nobody, "--write-key", "k", "--patience", "0s")
 	is(exitFailed, "no such table", "query", "SELECT 1", "--query-url", answer(http.StatusBadRequest, `{"detail":"no such table"}`))
+	is(exitUsage, "want a number", "trend", "--limit", "x", "--query-url", answer(http.StatusBadRequest, `{"code":"bad_request","detail":"want a number"}`))
+	is(exitUsage, "is unknown", "report", "top", "x=1", "--query-url", answer(http.StatusBadRequest, `{"code":"bad_request","detail":"parameter x is unknown"}`))
+	is(exitUsage, "no report weather\n", "report", "weather", "--query-url", withReports(`{"code":"not_found","detail":"there is no report weather"}`))
+	is(exitFailed, "right address", "report", "top", "--query-url", answer(http.StatusNotFound, `{"code":"not_found","detail":"events are taken elsewhere"}`))
+	wrong := answer(http.StatusBadRequest, `{"code":"bad_request","detail":"this is wrong"}`)
+	is(exitUsage, "this is wrong", "tail", "--where", "foo ==", "--query-url", wrong)
+	is(exitUsage, "this is wrong", "user", "ada", "--recent", "99", "--query-url", wrong)
+	is(exitUsage, "this is wrong", "ask", "help", "--user", "ada", "--query-url", wrong)
 	is(exitNotYet, "took too long", "query", "SELECT 1", "--query-url", answer(http.StatusGatewayTimeout, `{"detail":"it took too long"}`))
 	is(exitUnreachable, "too much", "query", "SELECT 1", "--query-url", answer(http.StatusServiceUnavailable, `{"detail":"too much"}`))
 	is(exitFailed, "", "verify", "--query-url", answer(http.StatusOK, `{"report":{"ok":false,"findings":[{"shard":1,"kind":"missing","first":3,"last":4,"expected":2,"found":0,"detail":"x"}]}}`))

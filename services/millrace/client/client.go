@@ -108,12 +108,7 @@ func (c *Client) once(ctx context.Context, req request) (res *http.Response, err
 		return nil, err, backoff.Permanent(err)
 	}
 	maps.Copy(r.Header, req.header)
-	if c.cfg.Key != "" {
-		r.Header.Set("X-Write-Key", c.cfg.Key)
-	}
-	if c.cfg.Bearer != "" {
-		r.Header.Set("Authorization", "Bearer "+c.cfg.Bearer)
-	}
+	c.show(r)
 	res, err = c.http.Do(r)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -135,6 +130,16 @@ func (c *Client) once(ctx context.Context, req request) (res *http.Response, err
 		return nil, err, &backoff.RetryAfterError{Duration: wait}
 	}
 	return nil, err, err
+}
+
+// show puts the keys into a request.
+func (c *Client) show(r *http.Request) {
+	if c.cfg.Key != "" {
+		r.Header.Set("X-Write-Key", c.cfg.Key)
+	}
+	if c.cfg.Bearer != "" {
+		r.Header.Set("Authorization", "Bearer "+c.cfg.Bearer)
+	}
 }
 
 func (c *Client) unreachable(err error) error {

@@ -18,6 +18,7 @@ import (
 	"github.com/millrace/millrace/services/millrace/client"
 	"github.com/millrace/millrace/services/millrace/demo"
 	"github.com/millrace/millrace/services/query"
+	"github.com/millrace/millrace/services/query/access"
 )
 
 // maxRequest is also the largest message of the NATS door.
@@ -57,8 +58,18 @@ func assemble(cfg *Config, p parts) (process, error) {
 	}
 	fail := func(err error) (process, error) { return process{}, errors.Join(err, admin.Close()) }
 
+	var asks access.WriteKeys
+	if !cfg.AskNeedsAPIKey {
+		asks = cfg.AskKeys
+		for source, key := range p.secrets.WriteKeys {
+			if err := asks.Add(source, key); err != nil {
+				return fail(fmt.Errorf("write keys: %w", err))
+			}
+		}
+	}
 	questions, err := query.New(query.Config{
-		Bus: p.conn, Addr: cfg.QueryAddr, Keys: cfg.APIKeys,
+		Bus: p.conn, Addr: cfg.QueryAddr, Keys: cfg.APIKeys, AccessFile: cfg.AccessFile, WriteKeys: asks, Queries: cfg.Queries,
+		TrustedProxies: cfg.TrustedProxies, WriteKeyRate: cfg.WriteKeyRate, WriteKeyBurst: cfg.WriteKeyBurst, UserMemory: int64(cfg.UserMemory),
 		ClickHouse: query.ClickHouse{URL: p.db.addrs().HTTP, User: localdb.ReaderUser, Password: svc.Secret(p.secrets.ClickHouse.Reader), Database: localdb.Database},
 		Log:        cfg.Log.With("service", "query"), Reg: p.reg, Health: p.health.For("query"),
 	})

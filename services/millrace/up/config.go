@@ -14,6 +14,7 @@ import (
 	"github.com/millrace/millrace/libs/svc"
 	"github.com/millrace/millrace/services/ingester"
 	"github.com/millrace/millrace/services/query"
+	"github.com/millrace/millrace/services/query/access"
 )
 
 // DefaultDir is where an installation lies unless told otherwise, and where
@@ -37,8 +38,15 @@ type Config struct {
 	Source         string
 	WriteKey       svc.Secret         // of Source; "" makes one and keeps it
 	WriteKeys      ingester.WriteKeys // of further sources
-	APIKeys        query.Keys         // for questions from other machines
-	TrustedProxies ingester.Networks
+	AskKeys        access.WriteKeys   // the same ones, for asks
+	AskNeedsAPIKey bool               // an ask with a write key is refused
+	WriteKeyRate   int                // of asks, see query.Config
+	WriteKeyBurst  int
+	UserMemory     svc.Bytes  // of users that are kept, see query.Config
+	APIKeys        query.Keys // for questions from other machines
+	AccessFile     string     // of keys with scopes, sources and quotas
+	Queries        string     // the directory of the named queries
+	TrustedProxies svc.Networks
 	Durability     string
 	DedupWindow    time.Duration
 	ClickHouse     string // path of the engine; "" looks for one
@@ -70,8 +78,14 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.IntVar(&c.ClickHouseNativePort, "clickhouse-native-port", 9000, "`port` of ClickHouse's native protocol on 127.0.0.1")
 	fs.StringVar(&c.Source, "source", "demo", "`name` of the source that the write key belongs to")
 	fs.Var(&c.WriteKey, "write-key", "write `key` of --source (default: one that is made once and kept in --dir)")
-	fs.Var(&c.WriteKeys, "write-keys", "write keys of further sources: `source:key` pairs, separated by commas")
+	fs.Var(sourceKeys{&c.WriteKeys, &c.AskKeys}, "write-keys", "write keys of further sources: `source:key` pairs, separated by commas")
+	fs.BoolVar(&c.AskNeedsAPIKey, "ask-needs-api-key", false, "refuse asks with a write key, which tell whoever has one about any user of its source: set it where write keys are in web pages")
+	fs.IntVar(&c.WriteKeyRate, "write-key-rate", 0, "asks a `second` that each write key may send (0: 50, -1: without bounds)")
+	fs.IntVar(&c.WriteKeyBurst, "write-key-burst", 0, "asks of one write key that may come at `once` (0: 100)")
+	fs.Var(&c.UserMemory, "user-memory", "most `bytes` of users that are kept because they are active or were asked about lately (0: 128MiB)")
 	fs.Var(&c.APIKeys, "api-keys", "bearer `keys` for questions; needed when --query-addr is not on loopback")
+	fs.StringVar(&c.AccessFile, "access-file", "", "YAML `file` of API keys with their scopes, sources and quotas; read again when it changes")
+	fs.StringVar(&c.Queries, "queries", "", "`directory` of named queries, one <name>.sql each; read again when it changes")
 	fs.Var(&c.TrustedProxies, "trusted-proxies", "`addresses` or ranges whose X-Forwarded-For is believed, separated by commas")
 	fs.StringVar(&c.Durability, "durability", string(eventdb.DurabilityProcess), "what an acknowledged event survives: `process` (the end of any process) or power (a power loss too; slower)")
 	fs.DurationVar(&c.DedupWindow, "dedup-window", time.Hour, "`time` for which a repeated message id is recognised")
@@ -84,6 +98,26 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.LogLevel, "log-level", "warn", "least `level` that is logged: debug, info, warn or error")
 	fs.StringVar(&c.LogFormat, "log-format", "text", "log lines as json or text, on standard error")
 }
+
+// sourceKeys are the write keys of sources, which open the door and may ask about their source's users.
+type sourceKeys struct {
+	door *ingester.WriteKeys
+	asks *access.WriteKeys
+}
+
+// Set implements flag.Value.
+func (k sourceKeys) Set(list string) error { return errors.Join(k.door.Set(list), k.asks.Set(list)) }
+
+// String implements flag.Value; package flag calls it on an empty one too.
+func (k sourceKeys) String() string {
+	if k.door == nil {
+		return ""
+	}
+	return k.door.String()
+}
+
+// IsSecret tells libs/svc to redact the flag.
+func (k sourceKeys) IsSecret() bool { return k.door.IsSecret() }
 
 // Validate checks what can be checked without touching anything.
 func (c *Config) Validate() error {
