@@ -22,6 +22,7 @@ type bench struct {
 	runs   int
 	rate   int
 	length time.Duration // of the latency part
+	rows   int           // of the table that questions are asked of
 
 	out     string // file of the report
 	profile string // directory for profiles; "" for none
@@ -49,6 +50,7 @@ func run(ctx context.Context, args []string) error {
 	fs.IntVar(&b.runs, "runs", 3, "`runs` of each part; medians are printed")
 	fs.IntVar(&b.rate, "rate", 5_000, "`events` a second of the latency part")
 	fs.DurationVar(&b.length, "length", 10*time.Second, "length of the latency part")
+	fs.IntVar(&b.rows, "rows", 20_000_000, "`rows` of the table of the answers part")
 	fs.StringVar(&b.out, "json", "", "write every run to this `file` (default .bench/<time>.json)")
 	fs.StringVar(&b.peers, "peers", "libs/testkit/bench/peers", "`directory` of the configurations of other programs")
 	fs.StringVar(&b.profile, "profile", "", "`directory` for a CPU and a heap profile of the last run of each part")
@@ -91,6 +93,9 @@ func (b *bench) measure(ctx context.Context, parts []part) error {
 	// all parts alike.
 	for i := range b.runs {
 		for _, p := range parts {
+			if p.single && i > 0 {
+				continue
+			}
 			for _, one := range p.runs {
 				b.once(ctx, p, one, i)
 				if ctx.Err() != nil {
@@ -116,7 +121,7 @@ func (b *bench) once(ctx context.Context, p part, one measurement, i int) {
 	defer cancel()
 	name := strconv.FormatInt(time.Now().UnixMilli(), 36)
 	profile := ""
-	if b.profile != "" && i == b.runs-1 {
+	if b.profile != "" && (i == b.runs-1 || p.single) {
 		profile = filepath.Join(b.profile, p.name)
 	}
 	before := machineIndex()
@@ -139,6 +144,9 @@ func (b *bench) once(ctx context.Context, p part, one measurement, i int) {
 		fmt.Fprintln(os.Stderr, "bench: report:", err)
 	}
 }
+
+// say tells how far a long run is.
+func (b *bench) say(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 
 // learn notes what only a running installation tells.
 func (b *bench) learn(ctx context.Context, in *installation) {

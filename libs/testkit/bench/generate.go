@@ -30,6 +30,8 @@ type generator struct {
 	id        string // begins every messageId
 	n         int
 	clock     time.Time
+	pick      func() uint64 // another choice of users, if not nil
+	last      uint64        // the user of the last event
 }
 
 // newGenerator makes another stream of events for each run and seed; the same
@@ -56,7 +58,12 @@ var locales = []string{"de-DE", "en-GB", "en-US", "fr-FR", "nl-NL"}
 // append adds one event to dst.
 func (g *generator) append(dst []byte) []byte {
 	r := g.rnd
-	user, agent := g.users.Uint64(), g.agentText[g.agents.Uint64()]
+	user := g.users.Uint64()
+	if g.pick != nil {
+		user = g.pick()
+	}
+	g.last = user
+	agent := g.agentText[g.agents.Uint64()]
 	product := int64(r.IntN(20_000))
 	number := func(before string, n int64) {
 		dst = append(dst, before...)

@@ -11,7 +11,9 @@ type part struct {
 	name string
 	what string
 	slow bool // not among `all`
-	runs []measurement
+	// single: one run is enough, since it measures everything many times.
+	single bool
+	runs   []measurement
 }
 
 // measurement makes one run, or some that belong together. name tells its
@@ -53,6 +55,11 @@ func (b *bench) parts() []part {
 			alone(func(ctx context.Context, b *bench, name, _ string) (result, error) { return b.bento(ctx, name) }),
 		}},
 		{name: "backlog", what: "events that waited while enricher and indexer were away", runs: []measurement{backlogOf(1), backlogOf(backlogTimes)}},
+		{name: "answers", single: true, what: "questions on a table of --rows rows while events come in", runs: []measurement{
+			func(ctx context.Context, b *bench, name, profile string) ([]result, error) {
+				return b.answers(ctx, name, profile)
+			},
+		}},
 	}, b.growth()...)
 }
 

@@ -23,6 +23,12 @@ var aims = map[string]map[string]aim{
 	"way-http-single": {figRate: {20_000, true}},
 	"latency":         {figDoor50: {5, false}, figDoor99: {15, false}, figRow50: {80, false}, figRow99: {200, false}},
 	"power":           {figRate: {120_000, true}},
+	// Of the answers the kinds of questions too.
+	"answers":                 {figOverhead: {10, false}},
+	"answers ask, active":     {figAnswer50: {5, false}, figAnswer99: {20, false}},
+	"answers user, active":    {figAnswer50: {5, false}, figAnswer99: {20, false}},
+	"answers ask, any other":  {figAnswer50: {40, false}, figAnswer99: {120, false}},
+	"answers user, any other": {figAnswer50: {40, false}, figAnswer99: {120, false}},
 }
 
 func (a aim) String() string {
@@ -69,6 +75,9 @@ func (r result) brief() string {
 		return fmt.Sprintf("door %s / %s ms, row %s / %s ms (p50 / p99), machine index %.0f ns", number(r.Figures[figDoor50]), number(r.Figures[figDoor99]),
 			number(r.Figures[figRow50]), number(r.Figures[figRow99]), r.index())
 	}
+	if r.Part == "answers" {
+		return r.briefAnswer()
+	}
 	return fmt.Sprintf("%s events/s, %s CPU-s per million, %s MB, machine index %.0f ns", number(r.Figures[figRate]), number(r.Figures[figCPU]),
 		number(r.Figures[figMemory]), r.index())
 }
@@ -86,6 +95,7 @@ func (r *report) print(w io.Writer) {
 	r.printStages(w)
 	r.printBacklog(w)
 	r.printPeers(w)
+	r.printAnswers(w)
 	var marked []string
 	for _, run := range r.Runs {
 		if r.odd(run) {
@@ -113,7 +123,7 @@ func (r *report) printWays(w io.Writer) {
 	for _, name := range r.names() {
 		runs := r.of(name)
 		first := runs[0]
-		if first.Part == "latency" || first.Part == "peer-bento" || first.Part == "backlog" {
+		if first.Part == "latency" || first.Part == "peer-bento" || first.Part == "backlog" || first.Part == "answers" {
 			continue
 		}
 		if !head {

@@ -49,6 +49,17 @@ const (
 	figRow99      = "row_p99_ms"
 	figGenerator  = "generator_cpu_s_per_million"
 	figMemoryHalf = "rss_mb_first_half"
+	figAnswer50   = "answer_p50_ms"
+	figAnswer99   = "answer_p99_ms"
+	figDirect50   = "clickhouse_p50_ms" // the same SQL, asked past Millrace
+	figDirect99   = "clickhouse_p99_ms"
+	figOverhead   = "overhead_percent"
+	figAsked      = "questions"
+	figLacking    = "answers_that_lack_something"
+	figCores      = "cores"
+	figKept       = "people_read_ahead"
+	figActive     = "people_active"
+	figAhead      = "read_ahead_s"
 )
 
 // more says whether a larger figure is the better one.
