@@ -36,7 +36,7 @@ func (a *answering) measure(ctx context.Context) error {
 
 // longestAhead is how long query may take to read ahead who is active; what it
 // has not read by then, questions find cold.
-const longestAhead = 90 * time.Second
+const longestAhead = 3 * time.Minute
 
 // aheadOf waits until most of the people who became active when the load began
 // have been read ahead, and notes how long that took.
@@ -44,7 +44,7 @@ func (a *answering) aheadOf(ctx context.Context) error {
 	r := a.result("read ahead")
 	began, all := time.Now(), float64(activePeople(a.b.rate))
 	r.Figures[figActive] = all
-	for time.Since(began) < longestAhead && r.Figures[figKept] < 0.98*all {
+	for time.Since(began) < longestAhead && r.Figures[figKept] < 0.995*all {
 		if err := pause(ctx, time.Second); err != nil {
 			return err
 		}
