@@ -74,7 +74,7 @@ func (s *Ingester) route(r *http.Request) ([]byte, error) {
 	if r.Method != http.MethodPost {
 		return nil, newProblem(http.StatusMethodNotAllowed, "method_not_allowed", "events are taken at POST "+pathEvents)
 	}
-	source, ok := s.cfg.WriteKeys.sourceOf(writeKeyOf(r))
+	source, ok := s.cfg.WriteKeys.Source(writeKeyOf(r))
 	if !ok {
 		return nil, newProblem(http.StatusUnauthorized, "unknown_write_key",
 			"send a write key as X-Write-Key, as user name of Basic, or as Bearer token")

@@ -227,29 +227,6 @@ func TestWriteKeys(t *testing.T) {
 	}
 }
 
-func TestWriteKeyLists(t *testing.T) {
-	var k WriteKeys
-	for _, bad := range []string{"", "shop", "shop:", ":key", "a b:key", "shop:a,"} {
-		if err := new(WriteKeys).Set(bad); err == nil {
-			t.Errorf("%q is taken", bad)
-		} else if strings.Contains(err.Error(), "key\"") {
-			t.Errorf("the error shows the key: %v", err)
-		}
-	}
-	if err := k.Set("shop:a, shop:b:c ,app:d"); err != nil || k.Len() != 3 {
-		t.Fatalf("%v, %d keys", err, k.Len())
-	}
-	if s, ok := k.sourceOf("b:c"); s != "shop" || !ok {
-		t.Errorf("a key with a colon: %q %v", s, ok)
-	}
-	if err := k.Add("other", "a"); err == nil {
-		t.Error("one key of two sources is taken")
-	}
-	if text := k.String(); text != "3 keys" || !k.IsSecret() {
-		t.Errorf("printed as %q", text)
-	}
-}
-
 func TestOnlyThisMachineByItsOwnName(t *testing.T) {
 	r := startRig(t, startNATS(t)).opened()
 	for host, want := range map[string]int{

@@ -29,6 +29,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/bus/writekey"
 	"github.com/millrace/millrace/libs/event"
 	"github.com/millrace/millrace/libs/svc"
 )
@@ -44,7 +45,7 @@ type Config struct {
 	Addr     string
 	Listener net.Listener
 
-	WriteKeys      WriteKeys
+	WriteKeys      writekey.Keys
 	TrustedProxies svc.Networks
 
 	Linger      time.Duration // how long a frame waits for more rows

@@ -11,8 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/bus/writekey"
 	"github.com/millrace/millrace/libs/svc"
-	"github.com/millrace/millrace/services/query/access"
 	"github.com/millrace/millrace/services/query/reader"
 )
 
@@ -21,13 +21,13 @@ type Config struct {
 	Bus        bus.Config
 	ClickHouse ClickHouse
 
-	Addr           string           // to listen on; port 0 picks a free one
-	Keys           Keys             // bearer keys that may ask everything; without them and AccessFile, Addr must be on loopback
-	AccessFile     string           // of keys with scopes, sources and quotas; see package access
-	WriteKeys      access.WriteKeys // of sources, which may send the asks of their own users
-	WriteKeyRate   int              // asks a second of each of them; 0 is 50, less bounds nothing
-	WriteKeyBurst  int              // that may come at once; 0 is 100
-	OpenNATSDoor   bool             // questions over NATS are taken without keys too, wherever NATS is
+	Addr           string        // to listen on; port 0 picks a free one
+	Keys           Keys          // bearer keys that may ask everything; without them and AccessFile, Addr must be on loopback
+	AccessFile     string        // of keys with scopes, sources and quotas; see package access
+	WriteKeys      writekey.Keys // of sources, which may send the asks of their own users
+	WriteKeyRate   int           // asks a second of each of them; 0 is 50, less bounds nothing
+	WriteKeyBurst  int           // that may come at once; 0 is 100
+	OpenNATSDoor   bool          // questions over NATS are taken without keys too, wherever NATS is
 	TrustedProxies svc.Networks
 	Queries        string        // the directory of the named queries; "" is none
 	MaxTime        time.Duration // of one question, waiting for ?after= not included

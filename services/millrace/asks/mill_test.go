@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/bus/writekey"
 	"github.com/millrace/millrace/libs/localdb"
 	"github.com/millrace/millrace/libs/svc"
 	"github.com/millrace/millrace/libs/testkit"
@@ -95,7 +96,7 @@ func (m *mill) start(name string) {
 	reg, health := prometheus.NewRegistry(), svc.NewHealth()
 	switch name {
 	case "ingester":
-		var keys ingester.WriteKeys
+		var keys writekey.Keys
 		m.must(keys.Add(shop, writeKey))
 		in, err := ingester.New(ingester.Config{Bus: conn, Addr: "127.0.0.1:0", WriteKeys: keys, Log: log, Reg: reg, Health: health})
 		m.run(name, in, err)

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/bus/writekey"
 	"github.com/millrace/millrace/libs/localdb"
 	"github.com/millrace/millrace/libs/svc"
 	"github.com/millrace/millrace/libs/testkit"
@@ -84,7 +85,7 @@ func (m *mill) start(which ...string) {
 		reg, health := prometheus.NewRegistry(), svc.NewHealth()
 		switch name {
 		case "ingester":
-			var keys ingester.WriteKeys
+			var keys writekey.Keys
 			m.must(keys.Add("shop", writeKey))
 			var in *ingester.Ingester
 			in, err = ingester.New(ingester.Config{

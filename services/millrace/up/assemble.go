@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/bus/writekey"
 	"github.com/millrace/millrace/libs/event"
 	"github.com/millrace/millrace/libs/localdb"
 	"github.com/millrace/millrace/libs/svc"
@@ -18,7 +19,6 @@ import (
 	"github.com/millrace/millrace/services/millrace/client"
 	"github.com/millrace/millrace/services/millrace/demo"
 	"github.com/millrace/millrace/services/query"
-	"github.com/millrace/millrace/services/query/access"
 )
 
 // maxRequest is also the largest message of the NATS door.
@@ -58,14 +58,15 @@ func assemble(cfg *Config, p parts) (process, error) {
 	}
 	fail := func(err error) (process, error) { return process{}, errors.Join(err, admin.Close()) }
 
-	var asks access.WriteKeys
-	if !cfg.AskNeedsAPIKey {
-		asks = cfg.AskKeys
-		for source, key := range p.secrets.WriteKeys {
-			if err := asks.Add(source, key); err != nil {
-				return fail(fmt.Errorf("write keys: %w", err))
-			}
+	keys := cfg.WriteKeys
+	for source, key := range p.secrets.WriteKeys {
+		if err := keys.Add(source, key); err != nil {
+			return fail(fmt.Errorf("write keys: %w", err))
 		}
+	}
+	asks := keys
+	if cfg.AskNeedsAPIKey {
+		asks = writekey.Keys{}
 	}
 	questions, err := query.New(query.Config{
 		Bus: p.conn, Addr: cfg.QueryAddr, Keys: cfg.APIKeys, AccessFile: cfg.AccessFile, WriteKeys: asks, Queries: cfg.Queries,
@@ -90,12 +91,6 @@ func assemble(cfg *Config, p parts) (process, error) {
 		return fail(err)
 	}
 	disk := newGuard(cfg.Dir, p.budget.Total, cfg.Log.With("service", "up"), p.reg, p.health.For("up"))
-	keys := cfg.WriteKeys
-	for source, key := range p.secrets.WriteKeys {
-		if err := keys.Add(source, key); err != nil {
-			return fail(fmt.Errorf("write keys: %w", err))
-		}
-	}
 	door, err := ingester.New(ingester.Config{
 		Bus: p.conn, Addr: cfg.IngestAddr, WriteKeys: keys, TrustedProxies: cfg.TrustedProxies, Admit: disk.admit,
 		Log: cfg.Log.With("service", "ingester"), Reg: p.reg, Health: p.health.For("ingester"),

@@ -10,11 +10,11 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/bus/writekey"
 	"github.com/millrace/millrace/libs/eventdb"
 	"github.com/millrace/millrace/libs/svc"
 	"github.com/millrace/millrace/services/ingester"
 	"github.com/millrace/millrace/services/query"
-	"github.com/millrace/millrace/services/query/access"
 )
 
 // DefaultDir is where an installation lies unless told otherwise, and where
@@ -36,11 +36,10 @@ type Config struct {
 	ClickHouseNativePort int
 
 	Source         string
-	WriteKey       svc.Secret         // of Source; "" makes one and keeps it
-	WriteKeys      ingester.WriteKeys // of further sources
-	AskKeys        access.WriteKeys   // the same ones, for asks
-	AskNeedsAPIKey bool               // an ask with a write key is refused
-	WriteKeyRate   int                // of asks, see query.Config
+	WriteKey       svc.Secret    // of Source; "" makes one and keeps it
+	WriteKeys      writekey.Keys // of further sources
+	AskNeedsAPIKey bool          // an ask with a write key is refused
+	WriteKeyRate   int           // of asks, see query.Config
 	WriteKeyBurst  int
 	UserMemory     svc.Bytes  // of users that are kept, see query.Config
 	APIKeys        query.Keys // for questions from other machines
@@ -78,7 +77,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.IntVar(&c.ClickHouseNativePort, "clickhouse-native-port", 9000, "`port` of ClickHouse's native protocol on 127.0.0.1")
 	fs.StringVar(&c.Source, "source", "demo", "`name` of the source that the write key belongs to")
 	fs.Var(&c.WriteKey, "write-key", "write `key` of --source (default: one that is made once and kept in --dir)")
-	fs.Var(sourceKeys{&c.WriteKeys, &c.AskKeys}, "write-keys", "write keys of further sources: `source:key` pairs, separated by commas")
+	fs.Var(&c.WriteKeys, "write-keys", "write keys of further sources: `source:key` pairs, separated by commas")
 	fs.BoolVar(&c.AskNeedsAPIKey, "ask-needs-api-key", false, "refuse asks with a write key, which tell whoever has one about any user of its source: set it where write keys are in web pages")
 	fs.IntVar(&c.WriteKeyRate, "write-key-rate", 0, "asks a `second` that each write key may send (0: 50, -1: without bounds)")
 	fs.IntVar(&c.WriteKeyBurst, "write-key-burst", 0, "asks of one write key that may come at `once` (0: 100)")
@@ -98,26 +97,6 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.LogLevel, "log-level", "warn", "least `level` that is logged: debug, info, warn or error")
 	fs.StringVar(&c.LogFormat, "log-format", "text", "log lines as json or text, on standard error")
 }
-
-// sourceKeys are the write keys of sources, which open the door and may ask about their source's users.
-type sourceKeys struct {
-	door *ingester.WriteKeys
-	asks *access.WriteKeys
-}
-
-// Set implements flag.Value.
-func (k sourceKeys) Set(list string) error { return errors.Join(k.door.Set(list), k.asks.Set(list)) }
-
-// String implements flag.Value; package flag calls it on an empty one too.
-func (k sourceKeys) String() string {
-	if k.door == nil {
-		return ""
-	}
-	return k.door.String()
-}
-
-// IsSecret tells libs/svc to redact the flag.
-func (k sourceKeys) IsSecret() bool { return k.door.IsSecret() }
 
 // Validate checks what can be checked without touching anything.
 func (c *Config) Validate() error {

@@ -17,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/millrace/millrace/libs/bus/writekey"
 	"github.com/millrace/millrace/services/query/problem"
 )
 
@@ -50,7 +51,7 @@ func bearer(key string) *http.Request {
 
 func TestRing(t *testing.T) {
 	sum := sha256.Sum256([]byte("the analyst's key"))
-	var writes WriteKeys
+	var writes writekey.Keys
 	if err := writes.Set("shop:write-1,bank:write-2"); err != nil {
 		t.Fatal(err)
 	}
@@ -288,7 +289,7 @@ func isGone(k *Key) bool {
 func TestSameKeys(t *testing.T) {
 	const secret = "0123456789abcdef"
 	inFile := write(t, "keys: [{name: a, key: "+secret+", scopes: [sql], sources: [s]}]")
-	var writes WriteKeys
+	var writes writekey.Keys
 	if err := writes.Set("shop:" + secret); err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/millrace/millrace/libs/bus/writekey"
 	"github.com/millrace/millrace/services/query/problem"
 )
 
@@ -38,7 +39,7 @@ func TestPlaces(t *testing.T) {
 		t.Errorf("one more than there are: %v", err)
 	}
 
-	var writes WriteKeys
+	var writes writekey.Keys
 	if err := writes.Set("shop:a write key,bank:another"); err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +127,7 @@ func TestSit(t *testing.T) {
 // TestWriteKeysAreBounded: whoever has a public key may not ask for the context of everybody at once.
 func TestWriteKeysAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var writes WriteKeys
+		var writes writekey.Keys
 		if err := writes.Set("shop:a write key"); err != nil {
 			t.Fatal(err)
 		}

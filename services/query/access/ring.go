@@ -12,13 +12,15 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/millrace/millrace/libs/bus/writekey"
 )
 
 // Config of a key ring.
 type Config struct {
 	APIKeys   []string // that may ask everything
 	File      string   // of further keys, in YAML; "" is none
-	WriteKeys *WriteKeys
+	WriteKeys *writekey.Keys
 	Writes    Quota        // of each write key
 	Log       *slog.Logger // required with a file
 }
@@ -55,7 +57,7 @@ func New(cfg Config) (*Ring, error) {
 		r.fixed = append(r.fixed, held{digest: sha256.Sum256([]byte(k)), key: Everything()})
 	}
 	if cfg.WriteKeys != nil {
-		for digest, source := range cfg.WriteKeys.sources {
+		for digest, source := range cfg.WriteKeys.Digests() {
 			h := held{digest: digest, writes: true, key: NewKey(writes+source, []string{source}, Write)}
 			h.key.quota = cfg.Writes
 			for _, other := range r.fixed {
