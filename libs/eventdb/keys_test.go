@@ -49,3 +49,50 @@ func TestQuestionsUseTheKeys(t *testing.T) {
 		}
 	}
 }
+
+// What a projection says is what the rows say, before a merge built it, after, and after rows were deleted.
+func TestHistoriesUseTheProjection(t *testing.T) {
+	s := serve(t)
+	s.migrate(t)
+	writer, reader := s.dial(t, localdb.WriterUser), s.open(t, localdb.ReaderUser)
+	mine := " FROM events WHERE source = 'source ü 7' AND (user_id IN ('user_id ü 7') OR anonymous_id IN ('anonymous_id ü 8') AND user_id = '')"
+	check := func(when string, used bool, want uint64) {
+		t.Helper()
+		for _, sql := range []string{
+			"SELECT count()" + mine + " AND event_date > '2026-01-01'",
+			"SELECT count() FROM (SELECT title, _idx" + mine + " ORDER BY timestamp LIMIT 100)", // columns that it does not have
+		} {
+			plan := ""
+			rows, err := reader.Query(t.Context(), "EXPLAIN indexes = 1, projections = 1 "+sql)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for rows.Next() {
+				var line string
+				if err := rows.Scan(&line); err != nil {
+					t.Fatal(err)
+				}
+				plan += line + "\n"
+			}
+			if err := rows.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(plan, "by_person") != used {
+				t.Errorf("%s: the projection is used: %t\n%s", when, !used, plan)
+			}
+			if n := one[uint64](t, reader, sql); n != want {
+				t.Errorf("%s: %d rows, want %d", when, n, want)
+			}
+		}
+	}
+	for i := range 2 {
+		if err := insert(t.Context(), writer, rows(20_000, func(n int) string { return strconv.Itoa(n % 1000) }), strconv.Itoa(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check("fresh", false, 40)
+	s.exec(t, "OPTIMIZE TABLE events FINAL")
+	check("merged", true, 40)
+	s.exec(t, "DELETE FROM events WHERE user_id = 'user_id ü 7' AND _seq < 1100 AND _idx = 7")
+	check("erased", true, 20)
+}

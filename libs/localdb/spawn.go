@@ -14,6 +14,10 @@ import (
 	"time"
 )
 
+// niceness of the engine: while a report takes all it can get, an event is still answered and made durable at once. With
+// nothing else to do the engine has the whole machine all the same.
+const niceness = 5
+
 // spawn starts this program again as the host of the engine.
 func (s *Server) spawn(eng Engine, cfg Config, p ports, lock *os.File, said *tail) error {
 	self := selfPath
@@ -81,6 +85,7 @@ func (s *Server) spawn(eng Engine, cfg Config, p ports, lock *os.File, said *tai
 		return fmt.Errorf("start the local ClickHouse: %w", err)
 	}
 	s.cmd, s.engine = cmd, cmd.Process.Pid
+	_ = syscall.Setpriority(syscall.PRIO_PGRP, cmd.Process.Pid, niceness) // without it a report takes more from the door
 	s.release = sync.OnceFunc(func() { _ = writeEnd.Close() })
 	// Ends with the child.
 	go func() {

@@ -28,9 +28,9 @@ const (
 	maxNames = 2000
 	// maxCounted bounds the names in the counts of an answer: those of ClickHouse and those that came since.
 	maxCounted = 2 * maxNames
-	// maxIDsText bounds the ids of one statement, in bytes before they are escaped for the URL, which may make three of one:
-	// ClickHouse takes 128 KiB a parameter.
-	maxIDsText = 32 << 10
+	// maxIDsText bounds the ids of one statement, in bytes as a URL has them: ClickHouse takes 128 KiB a parameter.
+	maxIDsText = 96 << 10
+	idText     = 20 // bytes that an id takes at least, since its bound goes along
 )
 
 // mine is the condition that a row is of one of the ids, and the values of its parameters.
@@ -76,6 +76,10 @@ func marksOf(marks []uint64) string {
 // head folds into the state what ClickHouse has of some ids up to the watermarks, and joins the ids that it finds. Each row is
 // of one id, so any parts of the ids may be asked about one after the other.
 func (u *Users) head(ctx context.Context, s *state, x *ids, who tail.Who, marks []uint64) error {
+	who, err := u.widen(ctx, x, who, marks)
+	if err != nil {
+		return err
+	}
 	for len(who.Users)+len(who.Anonymous) > 0 {
 		some := tail.Who{Source: who.Source}
 		left := maxIDsText
@@ -92,7 +96,7 @@ func (u *Users) head(ctx context.Context, s *state, x *ids, who tail.Who, marks 
 func cutIDs(list []string, room int) (some, rest []string, left int) {
 	n := 0
 	for n < len(list) && room > 0 {
-		room -= len(texts(list[n : n+1]))
+		room -= max(idText, len(url.QueryEscape(texts(list[n:n+1]))))
 		n++
 	}
 	return list[:n], list[n:], room

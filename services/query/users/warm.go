@@ -3,6 +3,7 @@ package users
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"slices"
 	"time"
 
@@ -25,7 +26,7 @@ const (
 	// A reading begins with few users, and has more of them as long as ClickHouse answers within warmGoal: each statement reads
 	// the table once for all of them, so a thousand cost little more than fifty.
 	warmFirst = 16
-	warmMost  = 2048
+	warmMost  = 4096
 	warmGoal  = 10 * time.Second
 )
 
@@ -83,7 +84,7 @@ func (u *Users) nextActive(most int) (some []User) {
 		delete(c.waiting, user)
 		if s := c.states[user]; s == nil || s.stale(now) {
 			some = append(some, user)
-			text += len(user.ID) + 4
+			text += len(url.QueryEscape(user.ID)) + len("%27%27%2C")
 		}
 	}
 	return some
@@ -119,13 +120,7 @@ func (u *Users) ahead(ctx context.Context, users []User) error {
 			if len(who.Users)+len(who.Anonymous) > 2*warmMost { // somebody has very many; that is not for here
 				continue
 			}
-			fresh := a.x.take()
-			for _, id := range fresh.Users {
-				owners[ownerUser+id] = append(owners[ownerUser+id], a)
-			}
-			for _, id := range fresh.Anonymous {
-				owners[ownerAnonymous+id] = append(owners[ownerAnonymous+id], a)
-			}
+			fresh := a.own(owners)
 			who.Users, who.Anonymous = append(who.Users, fresh.Users...), append(who.Anonymous, fresh.Anonymous...)
 		}
 		if len(owners) == 0 {
@@ -147,8 +142,49 @@ func (u *Users) ahead(ctx context.Context, users []User) error {
 	return nil
 }
 
+// own notes whose the ids are that nobody has looked at, and returns these.
+func (a *aheadOf) own(owners map[string][]*aheadOf) tail.Who {
+	fresh := a.x.take()
+	for _, id := range fresh.Users {
+		owners[ownerUser+id] = append(owners[ownerUser+id], a)
+	}
+	for _, id := range fresh.Anonymous {
+		owners[ownerAnonymous+id] = append(owners[ownerAnonymous+id], a)
+	}
+	return fresh
+}
+
+// widenAhead adds to some ids all that their events in ClickHouse lead to.
+func (u *Users) widenAhead(ctx context.Context, who tail.Who, marks []uint64, owners map[string][]*aheadOf) (tail.Who, error) {
+	next := tail.Who{Source: who.Source, Users: distinct(slices.Clone(who.Users))}
+	for round := 0; len(next.Users) > 0 && len(who.Users)+len(who.Anonymous) <= 2*warmMost && round < maxRounds; round++ {
+		led := map[*aheadOf]bool{}
+		err := u.joined(ctx, next, marks, func(userID, kind, other string) {
+			for _, a := range owners[ownerUser+userID] {
+				a.x.join(kind, userID, other, other)
+				led[a] = true
+			}
+		})
+		if err != nil {
+			return who, err
+		}
+		next.Users = nil
+		for a := range led {
+			fresh := a.own(owners)
+			next.Users = append(next.Users, fresh.Users...)
+			who.Users, who.Anonymous = append(who.Users, fresh.Users...), append(who.Anonymous, fresh.Anonymous...)
+		}
+		next.Users = distinct(next.Users)
+	}
+	return who, nil
+}
+
 // aheadRound folds what ClickHouse has of some ids into the states of those whose they are.
 func (u *Users) aheadRound(ctx context.Context, who tail.Who, marks []uint64, now int64, owners map[string][]*aheadOf) error {
+	who, err := u.widenAhead(ctx, who, marks, owners)
+	if err != nil {
+		return err
+	}
 	who.Users, who.Anonymous = distinct(who.Users), distinct(who.Anonymous) // two users may have an id in common
 	for len(who.Users)+len(who.Anonymous) > 0 {
 		some := tail.Who{Source: who.Source}
