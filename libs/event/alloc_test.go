@@ -35,3 +35,36 @@ func TestAllocationsOfABatch(t *testing.T) {
 		t.Errorf("100 events take %v allocations, want none", n)
 	}
 }
+
+// TestAllocationsOfACursor guards what a door does with every batch before its
+// events are scanned.
+func TestAllocationsOfACursor(t *testing.T) {
+	body := []byte(`{"sentAt":"2026-03-01T09:31:00Z","batch":[`)
+	for range 100 {
+		body = append(AppendComma(body), benchEvent...)
+	}
+	body = append(body, "]}"...)
+	var c Cursor
+	n := testing.AllocsPerRun(50, func() {
+		types := 0
+		c.Reset(body)
+		for c.Enter(); c.Next(); {
+			if string(c.Key()) != "batch" {
+				continue
+			}
+			for c.Enter(); c.Next(); {
+				for c.Enter(); c.Next(); {
+					if text, _ := Unquote(c.Value()); string(c.Key()) == "type" && string(text) == "track" {
+						types++
+					}
+				}
+			}
+		}
+		if err := c.End(); err != nil || types != 100 {
+			t.Fatal(types, err)
+		}
+	})
+	if n > 0 {
+		t.Errorf("100 events take %v allocations, want none", n)
+	}
+}

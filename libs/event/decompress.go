@@ -34,7 +34,7 @@ func NewDecompressor(limits Limits) *Decompressor {
 }
 
 // Append reads body to its end, undoes the content encoding ("", "identity",
-// "gzip", "x-gzip" or "zstd", in small letters) and appends the result to dst,
+// "gzip", "x-gzip", "deflate" or "zstd", in small letters) and appends the result to dst,
 // which it returns grown. Errors: ErrEncoding; ErrTooLarge when either side of
 // the decompression is over the limit; ErrDecompression; an error of body
 // itself is wrapped as it is.
@@ -47,6 +47,8 @@ func (d *Decompressor) Append(dst []byte, encoding string, body io.Reader) ([]by
 		return d.appendGzip(dst, in)
 	case "zstd":
 		return d.appendZstd(dst, in)
+	case "deflate":
+		return d.appendDeflate(dst, in)
 	}
 	return dst, ErrEncoding
 }

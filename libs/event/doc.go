@@ -5,7 +5,8 @@
 // cuts it into events ([Splitter]), reads each of them ([Scanner]), gives those
 // without a message id one ([NewID], [DerivedID], [KeyedID]) and picks the lane
 // they travel in ([ShardOf]). The enricher reads the same bytes with the same
-// Scanner, so that door and enricher can never disagree about an event.
+// Scanner, so that door and enricher can never disagree about an event. Bodies
+// in the words of other systems are taken apart with a [Cursor] before that.
 //
 // Invariants: nothing is handed out from a body that cannot be read; an event
 // that is accepted is valid JSON (RFC 8259) in valid UTF-8, within [Limits],

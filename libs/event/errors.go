@@ -13,9 +13,9 @@ var (
 	// ErrTooManyEvents: the body holds more than Limits.MaxEvents events.
 	// A door answers 413.
 	ErrTooManyEvents = errors.New("body holds more events than the request limit")
-	// ErrEncoding: the content encoding is none of identity, gzip, zstd.
+	// ErrEncoding: the content encoding is none of identity, gzip, deflate, zstd.
 	// A door answers 415.
-	ErrEncoding = errors.New("content encoding is not supported: send identity, gzip or zstd")
+	ErrEncoding = errors.New("content encoding is not supported: send identity, gzip, deflate or zstd")
 	// ErrDecompression: the body is not what its content encoding says.
 	// A door answers 400.
 	ErrDecompression = errors.New("body cannot be decompressed")

@@ -36,6 +36,7 @@ const (
 	ReasonCrash         Reason = "crash"           // the event made a process die; found in isolation
 	ReasonRowRefused    Reason = "row_refused"     // ClickHouse refused the row for its content
 	ReasonDeclared      Reason = "declared"        // the client declared the bytes refused (import: lines that do not parse)
+	ReasonNotAllowed    Reason = "not_allowed"     // its source may not send it: its allow list has neither type nor name, or it is disabled
 )
 
 // Reasons returns every reason, sorted.
@@ -46,7 +47,7 @@ func Reasons() []Reason {
 		ReasonDuplicateKey, ReasonNoUser, ReasonNoEvent, ReasonBadType,
 		ReasonBadField, ReasonBadTimestamp, ReasonIDTooLong, ReasonNameTooLong,
 		ReasonDecompression, ReasonTooManyEvents,
-		ReasonUndecodable, ReasonPanic, ReasonCrash, ReasonRowRefused, ReasonDeclared,
+		ReasonUndecodable, ReasonPanic, ReasonCrash, ReasonRowRefused, ReasonDeclared, ReasonNotAllowed,
 	}
 	slices.Sort(all)
 	return all

@@ -196,7 +196,10 @@ func (s *Splitter) values(body []byte, start, i int) error {
 
 // broken turns the walker's fault into the error of the whole body.
 func (s *Splitter) broken(body []byte) error {
-	f := s.walker.fault
+	return syntaxError(body, s.walker.fault)
+}
+
+func syntaxError(body []byte, f fault) *SyntaxError {
 	return &SyntaxError{
 		Offset: f.offset,
 		Line:   1 + bytes.Count(body[:f.offset], []byte{'\n'}),
