@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/millrace/millrace/schemas v0.0.0
 	github.com/nats-io/nats.go v1.55.0
+	golang.org/x/time v0.16.0
 )
 
 require (
@@ -12,7 +13,6 @@ require (
 	github.com/google/go-tpm v0.9.8 // indirect
 	github.com/minio/highwayhash v1.0.4 // indirect
 	github.com/nats-io/jwt/v2 v2.8.2 // indirect
-	golang.org/x/time v0.16.0 // indirect
 )
 
 require (

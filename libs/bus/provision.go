@@ -127,7 +127,23 @@ func ensureAll(ctx context.Context, js jetstream.JetStream, inst *Installation, 
 	if err != nil {
 		return fmt.Errorf("create bucket %s: %w", names.BucketLeases(), err)
 	}
+	if err := ensureSources(ctx, js, names, plan); err != nil {
+		return err
+	}
 	return ensureConsumers(ctx, js, names)
+}
+
+// ensureSources creates the bucket of the sources. It outlives the streams: a
+// new incarnation has the same sources.
+func ensureSources(ctx context.Context, js jetstream.JetStream, names Names, plan Plan) error {
+	_, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+		Bucket: names.BucketSources(), Description: "sources and the digests of their write keys",
+		History: 5, MaxValueSize: 256 << 10, Replicas: max(plan.Replicas, 1),
+	})
+	if err != nil {
+		return fmt.Errorf("create bucket %s: %w", names.BucketSources(), err)
+	}
+	return nil
 }
 
 // ForgetLeases removes all leases, for when everybody who held one is known to

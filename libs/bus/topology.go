@@ -127,6 +127,10 @@ func (n Names) Recovering(shard int) string { return n.subject("recovering", str
 // BucketLeases is the KV bucket of the leases.
 func (n Names) BucketLeases() string { return n.stream("LEASES") }
 
+// BucketSources is the KV bucket of the sources and their write keys; see
+// package sources.
+func (n Names) BucketSources() string { return n.stream("SOURCES") }
+
 // streamLeases is the stream behind that bucket, and leaseKeys matches the
 // subjects of its keys of one kind, member or shard, of all services.
 func (n Names) streamLeases() string { return "KV_" + n.BucketLeases() }
