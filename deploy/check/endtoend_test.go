@@ -73,6 +73,7 @@ func TestInstallation(t *testing.T) {
 	}
 
 	i.asked()
+	i.sourced()
 
 	testkit.Eventually(t, "the dead letter is in ClickHouse", func() bool {
 		return i.number("SELECT stage, reason, original FROM millrace.dead_letters") == `door	no_user	{"event":"nobody"}`
@@ -136,6 +137,40 @@ func (i *installation) asked() {
 		if strings.HasPrefix(lines.Text(), "data: ") && strings.Contains(lines.Text(), `"help_requested"`) {
 			return
 		}
+	}
+}
+
+// sourced: a source that the administrator of NATS adds works at once and stops at once, at the services' own rights.
+func (i *installation) sourced() {
+	i.t.Helper()
+	source := func(args ...string) []byte {
+		i.t.Helper()
+		return []byte(answer(i.t, program(i.t, command), i.env("migrate"), append([]string{"source"}, args...)...))
+	}
+	var made struct {
+		WriteKey string `json:"write_key"`
+	}
+	if err := json.Unmarshal(source("add", "added", "--allow", "Sign Up", "--output", "json"), &made); err != nil {
+		i.t.Fatal(err)
+	}
+	status := func() int {
+		req, err := http.NewRequestWithContext(i.t.Context(), http.MethodPost, i.url("ingester", "8080", "/v1/events"), strings.NewReader(`{"userId":"u9","event":"Sign Up"}`))
+		if err != nil {
+			i.t.Fatal(err)
+		}
+		req.Header.Set("X-Write-Key", made.WriteKey)
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			i.t.Fatal(err)
+		}
+		defer res.Body.Close()
+		return res.StatusCode
+	}
+	testkit.Eventually(i.t, "the new key works", func() bool { return status() == http.StatusOK })
+	source("rotate", "added")
+	testkit.Eventually(i.t, "the key that was rotated out does not", func() bool { return status() == http.StatusUnauthorized })
+	if list := string(source("list")); !strings.Contains(list, "added") {
+		i.t.Errorf("the sources are\n%s", list)
 	}
 }
 

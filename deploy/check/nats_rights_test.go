@@ -1,6 +1,7 @@
 package check
 
 import (
+	"context"
 	"errors"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/bus/sources"
 	"github.com/millrace/millrace/libs/testkit"
 )
 
@@ -85,6 +87,7 @@ func TestRightsToPublish(t *testing.T) {
 	}
 	raw, enriched, in, dead, ledger := names.StreamRaw(3), names.StreamEnriched(3), names.StreamIn(), names.StreamDead(), names.StreamLedger()
 	leases, lease := "KV_"+names.BucketLeases(), "$KV."+names.BucketLeases()+"."
+	known, source := "KV_"+names.BucketSources(), "$KV."+names.BucketSources()+"."
 
 	tests := map[string][]string{ // subject -> who may
 		names.In("app"):             {"app"},
@@ -144,16 +147,26 @@ func TestRightsToPublish(t *testing.T) {
 		api("CONSUMER.CREATE", leases, "spy", lease+"enricher.>"): {"admin", "enricher", "query"},
 		api("CONSUMER.CREATE", leases, "spy", lease+"indexer.>"):  {"admin", "indexer", "query"},
 		api("CONSUMER.CREATE", leases, "spy", lease+">"):          {"admin", "query"},
-		api("DIRECT.GET", raw):                                    {"admin", "enricher", "indexer", "query"},
-		api("DIRECT.GET", enriched):                               {"admin", "enricher", "indexer", "query"},
-		api("DIRECT.GET", leases, lease+"enricher.crash.0"):       {"admin", "enricher"},
-		api("DIRECT.GET", leases, lease+"enricher.dead_out.0"):    {"admin", "enricher", "indexer"},
-		api("STREAM.MSG.GET", ledger):                             {"admin", "indexer", "query"},
-		api("STREAM.MSG.GET", in):                                 {"admin"},
-		api("STREAM.INFO", in):                                    {"admin", "ingester", "query"},
-		api("STREAM.NAMES"):                                       {"admin"},
+		// Sources: whoever takes events or asks reads them, and only who administers writes.
+		source + "app":                                   {"admin"},
+		api("STREAM.PURGE", known):                       {"admin"},
+		api("STREAM.MSG.DELETE", known):                  {"admin"},
+		api("STREAM.MSG.GET", known):                     {"admin"},
+		api("STREAM.INFO", known):                        {"admin", "ingester", "query"},
+		api("CONSUMER.CREATE", known, "spy"):             {"admin"},
+		api("CONSUMER.CREATE", known, "spy", source+">"): {"admin", "ingester", "query"},
+		api("DIRECT.GET", known, source+"app"):           {"admin"},
+
+		api("DIRECT.GET", raw):                                 {"admin", "enricher", "indexer", "query"},
+		api("DIRECT.GET", enriched):                            {"admin", "enricher", "indexer", "query"},
+		api("DIRECT.GET", leases, lease+"enricher.crash.0"):    {"admin", "enricher"},
+		api("DIRECT.GET", leases, lease+"enricher.dead_out.0"): {"admin", "enricher", "indexer"},
+		api("STREAM.MSG.GET", ledger):                          {"admin", "indexer", "query"},
+		api("STREAM.MSG.GET", in):                              {"admin"},
+		api("STREAM.INFO", in):                                 {"admin", "ingester", "query"},
+		api("STREAM.NAMES"):                                    {"admin"},
 	}
-	for _, stream := range []string{in, raw, enriched, ledger, dead, leases} {
+	for _, stream := range []string{in, raw, enriched, ledger, dead, leases, known} {
 		for _, call := range []string{"STREAM.CREATE", "STREAM.UPDATE", "STREAM.DELETE", "STREAM.SNAPSHOT", "STREAM.RESTORE"} {
 			tests[api(call, stream)] = []string{"admin"}
 		}
@@ -230,6 +243,97 @@ func TestShards(t *testing.T) {
 	}
 	if len(count) != 12 || count["0"] == 0 || count["0"] != count["11"] {
 		t.Errorf("the configuration for 12 shards names them %v times", count)
+	}
+}
+
+// TestAPublisherOfOneSource: with real streams and a real bucket, a publisher does nothing but publish to its own source.
+func TestAPublisherOfOneSource(t *testing.T) {
+	n := startNATS(t)
+	js, err := jetstream.New(connect(t, n.URL, "admin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Provision(js, 4)
+	store, err := sources.Open(t.Context(), js, names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Add(t.Context(), sources.Record{Name: "web"}); err != nil {
+		t.Fatal(err)
+	}
+	app, err := jetstream.New(connect(t, n.URL, "app"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := app.Publish(t.Context(), names.In("app"), []byte("{}")); err != nil {
+		t.Fatalf("its own source: %v", err)
+	}
+	short := func() context.Context {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		t.Cleanup(cancel)
+		return ctx
+	}
+	for what, try := range map[string]func() error{
+		"publish to another source": func() error {
+			_, err := app.Publish(short(), names.In("web"), []byte("{}"), jetstream.WithRetryAttempts(0))
+			return err
+		},
+		"publish to RAW": func() error {
+			_, err := app.Publish(short(), names.Raw(0), []byte("{}"), jetstream.WithRetryAttempts(0))
+			return err
+		},
+		"look at IN": func() error { _, err := app.Stream(short(), names.StreamIn()); return err },
+		"list streams": func() error {
+			l := app.StreamNames(short())
+			for range l.Name() {
+			}
+			return l.Err()
+		},
+		"delete IN": func() error { return app.DeleteStream(short(), names.StreamIn()) },
+		"make a stream": func() error {
+			_, err := app.CreateStream(short(), jetstream.StreamConfig{Name: "X", Subjects: []string{"x"}})
+			return err
+		},
+		"read IN": func() error {
+			_, err := app.CreateConsumer(short(), names.StreamIn(), jetstream.ConsumerConfig{})
+			return err
+		},
+		"take from IN":    func() error { _, err := app.Consumer(short(), names.StreamIn(), names.DurableIngester()); return err },
+		"open the bucket": func() error { _, err := app.KeyValue(short(), names.BucketSources()); return err },
+		"purge IN": func() error {
+			_, err := app.Conn().RequestWithContext(short(), "$JS.API.STREAM.PURGE."+names.StreamIn(), nil)
+			return err
+		},
+		"write the bucket": func() error {
+			_, err := app.Publish(short(), "$KV."+names.BucketSources()+".web", []byte("{}"), jetstream.WithRetryAttempts(0))
+			return err
+		},
+		"hear the events of others": func() error {
+			sub, err := app.Conn().SubscribeSync(names.In("*"))
+			if err != nil {
+				return err
+			}
+			if _, err := app.Publish(t.Context(), names.In("app"), []byte("{}")); err != nil {
+				return err
+			}
+			_, err = sub.NextMsg(100 * time.Millisecond)
+			return err
+		},
+	} {
+		if err := try(); err == nil {
+			t.Errorf("a publisher of app may %s", what)
+		}
+	}
+	in, err := js.Stream(t.Context(), names.StreamIn())
+	if err != nil || in.CachedInfo().State.Msgs != 2 {
+		t.Errorf("IN has %d messages, %v", in.CachedInfo().State.Msgs, err)
+	}
+	raw, err := js.Stream(t.Context(), names.StreamRaw(0))
+	if err != nil || raw.CachedInfo().State.Msgs != 0 {
+		t.Errorf("RAW has messages of a publisher, %v", err)
+	}
+	if rec, err := store.Get(t.Context(), "web"); err != nil || rec.Version != sources.Version {
+		t.Errorf("the source is %+v, %v", rec, err)
 	}
 }
 

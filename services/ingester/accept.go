@@ -3,6 +3,7 @@ package ingester
 import (
 	"errors"
 
+	"github.com/millrace/millrace/libs/bus/sources"
 	"github.com/millrace/millrace/libs/event"
 	"github.com/millrace/millrace/libs/event/frame"
 )
@@ -14,6 +15,9 @@ const (
 	doorAsk  = "ask" // request and reply over core NATS, by the query service
 )
 
+// maxSentAt is the last ms that a table of ours can hold (end of 2299); what is beyond is no time.
+const maxSentAt = 10_413_791_999_999
+
 // maxUserAgent bounds the User-Agent that is repeated with every event.
 const maxUserAgent = 1 << 10
 
@@ -24,6 +28,7 @@ type origin struct {
 	ip        string
 	userAgent string
 	ndjson    bool
+	sentAt    int64 // ms since 1970, by the sender's clock; 0 when the request does not say
 
 	key   string // HTTP: the Idempotency-Key, "" when there is none
 	inSeq uint64 // NATS: the place in IN
@@ -37,8 +42,15 @@ type intake struct {
 	reader *event.Reader
 	each   func(int, []byte, *event.Event, *event.Refusal) error // addEvent, bound once
 
+	// Of mapped events, see mapped.go.
+	limits  event.Limits
+	scanner *event.Scanner
+	event   event.Event
+
 	wire, body []byte // as it came, and decompressed
 	from       origin
+	sources    *sources.Registry
+	source     *sources.Source // of from; nil when only its name is known
 	rows       []row
 	ids        []byte
 	heads      []int32 // per shard its first row, -1 for none
@@ -62,8 +74,8 @@ const idLen = 36
 func newIntake(limits event.Limits, shards int) *intake {
 	in := &intake{
 		shards: shards,
-		reader: event.NewReader(limits),
-		heads:  make([]int32, shards), tails: make([]int32, shards),
+		reader: event.NewReader(limits), limits: limits,
+		heads: make([]int32, shards), tails: make([]int32, shards),
 	}
 	in.each = in.addEvent
 	return in
@@ -73,6 +85,7 @@ func newIntake(limits event.Limits, shards int) *intake {
 func (in *intake) start(from origin) {
 	clear(in.rows)
 	in.from, in.rows, in.ids, in.accepted, in.rejected = from, in.rows[:0], in.ids[:0], 0, in.rejected[:0]
+	in.source = in.sources.Find(from.source)
 	for i := range in.heads {
 		in.heads[i], in.tails[i] = -1, -1
 	}
@@ -94,6 +107,9 @@ func (in *intake) refuseWhole(body []byte, reason event.Reason, detail string) {
 }
 
 func (in *intake) addEvent(index int, raw []byte, e *event.Event, refusal *event.Refusal) error {
+	if refusal == nil {
+		refusal = in.notAllowed(e)
+	}
 	if refusal != nil {
 		in.refuse(index, raw, refusal)
 		return nil
@@ -164,7 +180,7 @@ func (in *intake) writeRow(b *frame.Block, i int32) {
 	b.Text(frame.RawDoor, in.from.door)
 	b.Text(frame.RawIP, in.from.ip)
 	b.Text(frame.RawUserAgent, in.from.userAgent)
-	b.Millis(frame.RawSentAt, 0) // only batch bodies have one
+	b.Millis(frame.RawSentAt, in.from.sentAt)
 	b.U64(frame.RawInSeq, in.from.inSeq)
 	b.Str(frame.RawEventID, in.idOf(r))
 	b.Text(frame.RawReason, string(r.reason))
@@ -181,6 +197,8 @@ func wholeBody(err error) (event.Reason, string) {
 		return event.ReasonTooLarge, err.Error()
 	case errors.Is(err, event.ErrTooManyEvents):
 		return event.ReasonTooManyEvents, err.Error()
+	case errors.Is(err, errMapping):
+		return event.ReasonPanic, err.Error()
 	case errors.Is(err, event.ErrEncoding), errors.Is(err, event.ErrDecompression):
 		return event.ReasonDecompression, err.Error()
 	}

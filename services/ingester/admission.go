@@ -12,6 +12,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/failpoint"
 )
 
 // fullFrom is the share of a stream's bytes from which its shard takes no new
@@ -31,6 +32,38 @@ type fill struct {
 	stored    int64
 	published int64
 	max       int64 // 0 until known, and for a stream without a limit
+
+	rows    int64     // bytes of the rows that were published since it was asked, before packing
+	at      time.Time // when it was asked
+	drained float64   // bytes that left it in a second, before that
+	packing float64   // how many bytes of rows one byte of it holds; 0: not known
+}
+
+// learn takes in what the stream says. before is what was published and rows
+// what that was made of, since it was asked the last time. The caller holds mu.
+func (f *fill) learn(stored, most, before, rows int64, now time.Time) {
+	if took := now.Sub(f.at).Seconds(); !f.at.IsZero() && took > 0 {
+		f.drained = max(0, float64(f.stored+before-stored)/took)
+	}
+	if before > 0 {
+		f.packing = max(1, float64(rows)/float64(before))
+	}
+	f.stored, f.max, f.at = stored, most, now
+	f.published -= before
+	f.rows -= rows
+}
+
+// capacity is how many bytes of rows the shard can take in a second, if it is
+// under pressure.
+func (l *lane) capacity() (bytes int64, pressed bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	share := l.share()
+	if share < pressedFrom {
+		return 0, false
+	}
+	room := max(0, fullFrom-share) * float64(l.fill.max)
+	return int64((l.fill.drained + room/horizon.Seconds()) * max(1, l.fill.packing)), true
 }
 
 // share is the used part, with queued bytes still to come. The caller holds mu.
@@ -57,7 +90,7 @@ func (l *lane) admits() error {
 // measure asks the stream for its size.
 func (l *lane) measure(ctx context.Context) error {
 	l.mu.Lock()
-	before := l.fill.published
+	before, rows := l.fill.published, l.fill.rows
 	l.mu.Unlock()
 	s, err := l.js.Stream(ctx, l.stream)
 	if err != nil {
@@ -66,9 +99,7 @@ func (l *lane) measure(ctx context.Context) error {
 	info := s.CachedInfo()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.fill.stored = int64(info.State.Bytes)
-	l.fill.published -= before
-	l.fill.max = info.Config.MaxBytes
+	l.fill.learn(int64(info.State.Bytes), info.Config.MaxBytes, before, rows, failpoint.Now())
 	l.m.fill(l.shard, l.share())
 	l.judge()
 	return nil
@@ -127,7 +158,38 @@ func (d *door) admit(in *intake, now time.Time) error {
 	if n := len(in.rejected); n > 0 && !d.refusals.allow(in.from.source, n, now) {
 		return errRefusals
 	}
+	if err := d.fair.admit(in.from.source, d.demands(in), now); err != nil {
+		return err
+	}
+	if s := in.source; s != nil {
+		wait, ok := s.Take(now, len(in.rows), in.size())
+		// Too many waiting messages of one source would keep NATS from delivering
+		// those of others; they are stored already, so they may as well go on.
+		if !ok && (in.from.door != doorNATS || d.delayed.Load() < d.mostDelayed) {
+			return limited(wait)
+		}
+	}
 	return nil
+}
+
+// demands is what the rows of in would take of shards under pressure, nil when
+// there is none.
+func (d *door) demands(in *intake) (wanted []demand) {
+	for shard, first := range in.heads {
+		if first < 0 {
+			continue
+		}
+		capacity, pressed := d.lanes[shard].capacity()
+		if !pressed {
+			continue
+		}
+		w := demand{shard: shard, capacity: capacity}
+		for i := first; i >= 0; i = in.rows[i].next {
+			w.bytes += int64(in.rowSize(i))
+		}
+		wanted = append(wanted, w)
+	}
+	return wanted
 }
 
 // crowded is why the NATS door should not pull for now.
@@ -137,10 +199,14 @@ func (d *door) crowded() error {
 			return fmt.Errorf("%w: %w", errNotAdmitted, err)
 		}
 	}
+	waiting := d.delayed.Load() >= d.mostDelayed
 	for _, l := range d.lanes {
 		// A closed shard does not stop the others.
 		if err := l.admits(); errors.Is(err, errShardFull) {
 			return err
+		}
+		if _, pressed := l.capacity(); pressed && waiting {
+			return errFairShare
 		}
 	}
 	if d.budget.used.Load() > min(d.budget.max/2, crowdedBytes) {

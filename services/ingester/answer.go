@@ -15,11 +15,12 @@ import (
 // problem is an error as RFC 9457 puts it into an answer. The shapes and codes
 // are part of schemas/api/openapi-ingester.yaml.
 type problem struct {
-	Type   string `json:"type"`
-	Title  string `json:"title"`
-	Status int    `json:"status"`
-	Detail string `json:"detail"`
-	Code   string `json:"code"`
+	Type      string `json:"type"`
+	Title     string `json:"title"`
+	Status    int    `json:"status"`
+	Detail    string `json:"detail"`
+	Code      string `json:"code"`
+	RequestID string `json:"request_id,omitempty"` // over HTTP
 	// Where an unreadable body stops being readable.
 	Offset *int `json:"offset,omitempty"`
 	Line   *int `json:"line,omitempty"`
@@ -33,6 +34,9 @@ func (p *problem) Error() string { return p.Code + ": " + p.Detail }
 func newProblem(status int, code, detail string) *problem {
 	return &problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Code: code, Detail: detail}
 }
+
+// become changes the status.
+func (p *problem) become(status int) { p.Status, p.Title = status, http.StatusText(status) }
 
 func passing(status int, code string, sentinel error, retryAfter int) *problem {
 	p := newProblem(status, code, sentinel.Error())
@@ -60,10 +64,14 @@ func problemOf(err error) *problem {
 		return newProblem(http.StatusBadRequest, "unknown_encoding", event.ErrEncoding.Error())
 	case errors.Is(err, event.ErrDecompression):
 		return newProblem(http.StatusBadRequest, "broken_encoding", event.ErrDecompression.Error())
+	case errors.Is(err, errMapping):
+		return newProblem(http.StatusBadRequest, "unreadable_body", errMapping.Error())
 	case errors.Is(err, errShardFull):
 		return passing(http.StatusTooManyRequests, "shard_full", errShardFull, 5)
 	case errors.Is(err, errBusy):
 		return passing(http.StatusTooManyRequests, "busy", errBusy, 1)
+	case errors.Is(err, errFairShare):
+		return passing(http.StatusTooManyRequests, "fair_share", errFairShare, 1)
 	case errors.Is(err, errRefusals):
 		return passing(http.StatusTooManyRequests, "too_many_refused", errRefusals, 5)
 	case errors.Is(err, errNotAdmitted):
@@ -97,9 +105,9 @@ func writeProblem(w http.ResponseWriter, p *problem) {
 	_, _ = w.Write(append(body, '\n')) // the sender is gone; there is nobody to tell
 }
 
-// openAnswer appends all of a 200's body but its receipt.
-func (in *intake) openAnswer(dst []byte) []byte {
-	dst = append(dst, `{"accepted":`...)
+// openAnswer appends all of a 200's body but its receipt. head are the fields that come first, with their commas.
+func (in *intake) openAnswer(dst []byte, head string) []byte {
+	dst = append(append(append(dst, '{'), head...), `"accepted":`...)
 	dst = strconv.AppendInt(dst, int64(in.accepted), 10)
 	dst = append(dst, `,"rejected":[`...)
 	for n, i := range in.rejected {

@@ -80,7 +80,7 @@ func (d *door) takeAsked(msg *nats.Msg, finished func()) {
 	spent, err := d.readAsked(in, msg)
 	defer func() { d.budget.free(spent) }()
 	if err == nil {
-		accepted, refused, answer := in.accepted, in.refusedBy(), in.openAnswer(nil)
+		accepted, refused, answer := in.accepted, in.refusedBy(), in.openAnswer(nil, "")
 		err = d.put(in, failpoint.Now().Add(d.cfg.Hold), func(receipt bus.Receipt, err error) {
 			defer finished()
 			if err != nil {
@@ -119,10 +119,7 @@ func (d *door) readAsked(in *intake, msg *nats.Msg) (spent int64, err error) {
 		return 0, errBusy
 	}
 	spent = int64(len(wire))
-	encoding := encodingOf(headerOf(msg.Header, "Content-Encoding"))
-	if encoding == "" {
-		encoding = sniff(wire)
-	}
+	encoding := encodingOf(headerOf(msg.Header, "Content-Encoding"), wire)
 	body, more, err := d.decode(in, encoding, wire)
 	spent += more
 	if err != nil {

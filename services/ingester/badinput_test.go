@@ -137,9 +137,9 @@ func TestUnreadableBodiesStoreNothing(t *testing.T) {
 		{"gzip bomb", gzipped(t, strings.Repeat("[", 64<<20)), []string{"Content-Encoding", "gzip"}, 413, "body_too_large"},
 		{"zstd bomb nobody announced", zstded(t, strings.Repeat(" ", 64<<20)), nil, 413, "body_too_large"},
 		{"broken gzip", gzipped(t, good("u", 1))[:30], []string{"Content-Encoding", "gzip"}, 400, "broken_encoding"},
-		{"not gzip", good("u", 1), []string{"Content-Encoding", "gzip"}, 400, "broken_encoding"},
-		{"unknown encoding", good("u", 1), []string{"Content-Encoding", "br"}, 400, "unknown_encoding"},
-		{"two encodings", good("u", 1), []string{"Content-Encoding", "gzip, gzip"}, 400, "unknown_encoding"},
+		{"neither gzip nor text", "\x00\x01", []string{"Content-Encoding", "gzip"}, 400, "broken_encoding"},
+		{"unknown encoding", "\x0b\x02\x80", []string{"Content-Encoding", "br"}, 400, "unknown_encoding"},
+		{"two encodings", gzipped(t, gzipped(t, good("u", 1))), []string{"Content-Encoding", "gzip, gzip"}, 400, "unreadable_body"},
 		{"bad idempotency key", good("u", 1), []string{"Idempotency-Key", strings.Repeat("k", 256)}, 400, "bad_idempotency_key"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -202,6 +202,7 @@ func (l *lane) finish(p *outgoing, seq uint64, err error) {
 	if err == nil {
 		l.acked = max(l.acked, seq)
 		l.fill.published += int64(len(p.body)) + messageOverhead
+		l.fill.rows += p.bytes
 	}
 	l.mu.Unlock()
 	l.budget.free(p.bytes)

@@ -28,7 +28,7 @@ func memoryDoor(tb testing.TB, shards int, change ...func(*Config)) *door {
 		f(&cfg)
 	}
 	b := &budget{max: cfg.MaxInFlight}
-	return newDoor(&cfg, bus.Installation{Shards: shards, Incarnation: 7}, nil, 8<<20, b, newMetrics(prometheus.NewRegistry(), b))
+	return newDoor(&cfg, bus.Installation{Shards: shards, Incarnation: 7}, nil, 8<<20, b, nil, newMetrics(prometheus.NewRegistry(), b))
 }
 
 // take reads a body and puts it into the lanes as one request.

@@ -8,21 +8,28 @@ import (
 	"github.com/millrace/millrace/libs/event"
 )
 
-// magic are the first bytes of compressed bodies: RFC 1952 for gzip, RFC 8878
-// for zstd. No JSON begins like them, and some SDKs compress without saying so
-// (posthog-js sends gzip as text/plain).
+// magic are the first bytes of compressed bodies: RFC 1952 for gzip, RFC 8878 for zstd, RFC 1950 for deflate (only those
+// that no text begins with). No JSON begins like them. Some SDKs compress without saying so (posthog-js sends gzip as
+// text/plain), and proxies undo compression and leave the label.
 var magic = []struct{ bytes, encoding string }{
 	{"\x1f\x8b", "gzip"},
 	{"\x28\xb5\x2f\xfd", "zstd"},
+	{"\x78\x01", "deflate"},
+	{"\x78\x9c", "deflate"},
+	{"\x78\xda", "deflate"},
 }
 
-// encodingOf normalises a Content-Encoding; "" is none.
-func encodingOf(header string) string {
-	encoding := strings.ToLower(strings.TrimSpace(header))
-	if encoding == "identity" {
+// encodingOf is how a body is compressed, "" for not at all: what its first bytes say, and only if they say nothing what
+// its label (Content-Encoding) says. A label is wrong if what it stands on is JSON or a form.
+func encodingOf(label string, body []byte) string {
+	if encoding := sniff(body); encoding != "" {
+		return encoding
+	}
+	label = strings.ToLower(strings.TrimSpace(label))
+	if label == "" || label == "identity" || isText(body) {
 		return ""
 	}
-	return encoding
+	return label
 }
 
 // sniff is the encoding that a body shows by itself.
@@ -33,6 +40,16 @@ func sniff(body []byte) string {
 		}
 	}
 	return ""
+}
+
+// isText says whether a body begins like JSON or a form, or is empty.
+func isText(body []byte) bool {
+	body = bytes.TrimLeft(bytes.TrimPrefix(body, []byte("\xEF\xBB\xBF")), " \t\r\n")
+	if len(body) == 0 || body[0] == '{' || body[0] == '[' {
+		return true
+	}
+	name, _, ok := bytes.Cut(body[:min(len(body), 64)], []byte("="))
+	return ok && len(name) > 0 && bytes.IndexFunc(name, func(r rune) bool { return r != '_' && (r|0x20 < 'a' || r|0x20 > 'z') }) < 0
 }
 
 // isNDJSON says whether a Content-Type promises one event a line.

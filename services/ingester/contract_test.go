@@ -22,13 +22,20 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
-type openAPI struct {
-	OpenAPI string `yaml:"openapi"`
-	Paths   map[string]map[string]struct {
+// pathItem is what a path takes, or where that is written.
+type pathItem struct {
+	Ref                string `yaml:"$ref"`
+	Get, Post, Options *struct {
 		Responses map[string]any `yaml:"responses"`
-	} `yaml:"paths"`
+	}
+}
+
+type openAPI struct {
+	OpenAPI    string              `yaml:"openapi"`
+	Paths      map[string]pathItem `yaml:"paths"`
 	Components struct {
-		Schemas map[string]struct {
+		PathItems map[string]pathItem `yaml:"pathItems"`
+		Schemas   map[string]struct {
 			Required   []string                  `yaml:"required"`
 			Properties map[string]map[string]any `yaml:"properties"`
 		} `yaml:"schemas"`
@@ -45,13 +52,7 @@ func TestTheContractSaysWhatTheDoorAnswers(t *testing.T) {
 	if !strings.HasPrefix(doc.OpenAPI, "3.1.") {
 		t.Errorf("version %s", doc.OpenAPI)
 	}
-	var want []string
-	for _, status := range statuses {
-		want = append(want, strconv.Itoa(status))
-	}
-	if got := slices.Sorted(maps.Keys(doc.Paths[pathEvents]["post"].Responses)); !slices.Equal(got, want) {
-		t.Errorf("the contract has the statuses %v, the code %v", got, want)
-	}
+	doc.pathsAreThose(t)
 	p := doc.Components.Schemas["Problem"]
 	var codes []string
 	for _, c := range p.Properties["code"]["enum"].([]any) {
@@ -63,8 +64,8 @@ func TestTheContractSaysWhatTheDoorAnswers(t *testing.T) {
 	}
 	zero := 0
 	for schema, example := range map[string]any{
-		"Problem": problem{Offset: &zero, Line: &zero},
-		"Stored":  json.RawMessage(closeAnswer(newIntake(Config{}.withDefaults().Limits, 1).openAnswer(nil), "")),
+		"Problem": problem{Offset: &zero, Line: &zero, RequestID: "r"},
+		"Stored":  stored(tongueEvents), "StoredSegment": stored(tongueSegment), "StoredPostHog": stored(tonguePostHog),
 	} {
 		text, err := json.Marshal(example)
 		if err != nil {
@@ -83,6 +84,56 @@ func TestTheContractSaysWhatTheDoorAnswers(t *testing.T) {
 				t.Errorf("%s: %s is required and missing", schema, name)
 			}
 		}
+	}
+}
+
+func stored(to tongue) json.RawMessage {
+	return closeAnswer(newIntake(Config{}.withDefaults().Limits, 1).openAnswer(nil, (&route{tongue: to}).head()), "")
+}
+
+// pathsAreThose compares paths, methods and statuses with the table of the door.
+func (doc *openAPI) pathsAreThose(t *testing.T) {
+	t.Helper()
+	routes := newRoutes()
+	for _, p := range []string{
+		"/v1/projects/{writeKey}/settings", "/analytics.js/v1/{writeKey}/analytics.min.js", "/analytics-next/bundles/{file}",
+		"/array/{token}/config", "/array/{token}/config.js",
+	} {
+		routes[p] = named(p)
+	}
+	if got, want := slices.Sorted(maps.Keys(doc.Paths)), slices.Sorted(maps.Keys(routes)); !slices.Equal(got, want) {
+		t.Errorf("the contract has the paths\n%v, the code\n%v", got, want)
+	}
+	seen := map[string]bool{}
+	for p, to := range routes {
+		item := doc.Paths[p]
+		if item.Ref != "" {
+			item = doc.Components.PathItems[strings.TrimPrefix(item.Ref, "#/components/pathItems/")]
+		}
+		if (item.Get != nil) != (to.get != nil) || (item.Post != nil) != (to.post != nil) || item.Options == nil {
+			t.Errorf("%s: the contract has other methods than %s", p, to.allowed())
+			continue
+		}
+		for _, op := range []*struct {
+			Responses map[string]any `yaml:"responses"`
+		}{item.Get, item.Post, item.Options} {
+			if op == nil {
+				continue
+			}
+			for status := range op.Responses {
+				seen[status] = true
+			}
+		}
+		if to.tongue == tongueSegment && item.Post != nil && item.Post.Responses["413"] != nil {
+			t.Errorf("%s: Segment's paths answer 400 instead of 413", p)
+		}
+	}
+	var want []string
+	for _, status := range statuses {
+		want = append(want, strconv.Itoa(status))
+	}
+	if got := slices.Sorted(maps.Keys(seen)); !slices.Equal(got, want) {
+		t.Errorf("the contract has the statuses %v, the code %v", got, want)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/bus/sources"
 	"github.com/millrace/millrace/libs/event"
 	"github.com/millrace/millrace/libs/failpoint"
 	"github.com/millrace/millrace/libs/svc"
@@ -23,21 +24,32 @@ type door struct {
 	lanes    []*lane
 	budget   *budget
 	refusals *refusals
+	fair     *fairness
+	sources  *sources.Registry
 	m        *metrics
 	log      *slog.Logger
 	unzip    *event.Decompressor
+	mappers  mappers
 	intakes  sync.Pool // of *intake
 
 	acked atomic.Int64 // messages of IN that were acknowledged
+
+	delayed     atomic.Int64 // messages of IN that wait because their source has had its part
+	mostDelayed int64
 }
 
-func newDoor(cfg *Config, inst bus.Installation, js jetstream.JetStream, maxPayload int64, b *budget, m *metrics) *door {
+func newDoor(cfg *Config, inst bus.Installation, js jetstream.JetStream, maxPayload int64, b *budget, known *sources.Registry, m *metrics) *door {
 	limits := limitsFor(cfg.Limits, maxPayload)
 	d := &door{
 		cfg: cfg, inst: inst, limits: limits, budget: b, refusals: newRefusals(), m: m, log: cfg.Log,
-		unzip: event.NewDecompressor(limits),
+		fair: newFairness(b, inst.Shards), sources: known, mostDelayed: mostDelayed,
+		unzip: event.NewDecompressor(limits), mappers: newMappers(limits),
 	}
-	d.intakes.New = func() any { return newIntake(limits, inst.Shards) }
+	d.intakes.New = func() any {
+		in := newIntake(limits, inst.Shards)
+		in.sources = known
+		return in
+	}
 	m.lanes.Open(svc.LaneIn)
 	frames := &sync.Pool{New: func() any { return newOutgoing() }}
 	for shard := range inst.Shards {

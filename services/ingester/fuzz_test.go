@@ -31,8 +31,8 @@ func FuzzEvents(f *testing.F) {
 		r := httptest.NewRequest("POST", pathEvents, bytes.NewReader(body))
 		r.Header.Set("Content-Type", contentType)
 		r.Header.Set("Content-Encoding", encoding)
-		from := origin{door: doorHTTP, source: "shop", ndjson: isNDJSON(contentType), key: key}
-		h, err := d.store(r, from)
+		q := asked{r: r, from: origin{door: doorHTTP, source: "shop", ndjson: isNDJSON(contentType), key: key}}
+		h, err := d.store(&q)
 		rows := d.drained(t)
 		if err != nil {
 			if len(rows) != 0 {
@@ -59,7 +59,7 @@ func FuzzEvents(f *testing.F) {
 		if used := d.budget.used.Load(); used != 0 {
 			t.Fatalf("%d bytes are not given back", used)
 		}
-		if encoding == "" && sniff(body) == "" {
+		if encodingOf(encoding, body) == "" {
 			for _, row := range rows {
 				if !bytes.Contains(body, []byte(row.Body)) {
 					t.Fatalf("row %q is no part of the body", row.Body)
@@ -101,6 +101,7 @@ func (d *door) drained(t *testing.T) (rows []rawRow) {
 			for i := range view.Rows() {
 				rows = append(rows, rawRow{
 					Shard: l.shard, Seq: seq, ID: string(view.Str(frame.RawEventID, i)),
+					SentAt: view.Millis(frame.RawSentAt, i),
 					Reason: string(view.Str(frame.RawReason, i)), Body: string(view.Str(frame.RawBody, i)),
 				})
 			}

@@ -4,99 +4,127 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/bus/sources"
 	"github.com/millrace/millrace/libs/event"
 	"github.com/millrace/millrace/libs/failpoint"
 	"github.com/millrace/millrace/libs/svc"
+	"github.com/millrace/millrace/services/ingester/dialect"
 )
 
-// pathEvents is the HTTP door.
-const pathEvents = "/v1/events"
-
-// Bounds on what a connection may cost before its request is read.
 const (
-	headerTimeout = 5 * time.Second
-	bodyTimeout   = 30 * time.Second
-	idleTimeout   = 2 * time.Minute
-	maxHeader     = 32 << 10
-	maxKey        = 255 // of an Idempotency-Key
-	maxRequestID  = 128
+	maxKey       = 255 // of an Idempotency-Key
+	maxRequestID = 128
 )
-
-func (s *Ingester) newServer() *http.Server {
-	return &http.Server{
-		Handler:           http.HandlerFunc(s.serve),
-		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       bodyTimeout,
-		WriteTimeout:      bodyTimeout + 2*s.cfg.Hold + 10*time.Second, // two: one to wait for NATS at start
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
-	}
-}
 
 // serve answers one request.
 func (s *Ingester) serve(w http.ResponseWriter, r *http.Request) {
-	if id := r.Header.Get("X-Request-Id"); printable(id, maxRequestID) {
-		w.Header().Set("X-Request-Id", id)
+	h := w.Header()
+	id := r.Header.Get("X-Request-Id")
+	if !printable(id, maxRequestID) {
+		id = newRequestID()
 	}
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	body, err := s.route(r)
+	h.Set("X-Request-Id", id)
+	h.Set("X-Content-Type-Options", "nosniff")
+	allowOrigin(h, r)
+	to := s.find(r)
+	if n := r.Header.Get("X-Retry-Count"); n != "" && n != "0" {
+		s.m.retried[to.tongue].Inc()
+	}
+	if r.Method == http.MethodOptions && to.known() && s.local(r) == nil {
+		allowRequest(h, r)
+		h.Set("Allow", to.allowed())
+		s.m.answered(to.tongue, http.StatusNoContent, "")
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	answer, err := s.route(w, r, &to)
 	if err != nil {
 		p := problemOf(err)
-		if p.Status == http.StatusMethodNotAllowed {
-			w.Header().Set("Allow", http.MethodPost)
+		if to.tongue == tongueSegment && p.Status == http.StatusRequestEntityTooLarge {
+			p.become(http.StatusBadRequest) // what Segment answers, and its SDKs know
 		}
-		s.m.answered(p.Status, p.Code)
+		p.RequestID = id
+		if p.Status == http.StatusMethodNotAllowed {
+			h.Set("Allow", to.allowed())
+		}
+		s.m.answered(to.tongue, p.Status, p.Code)
 		writeProblem(w, p)
 		return
 	}
-	s.m.answered(http.StatusOK, "")
-	w.Header().Set("Content-Type", "application/json")
+	s.m.answered(to.tongue, http.StatusOK, "")
+	h.Set("Content-Type", answer.kind)
 	failpoint.At(failpoint.IngesterAnswerBefore)
-	_, _ = w.Write(body) // the sender is gone; the events are stored
+	_, _ = w.Write(answer.body) // the sender is gone; the events are stored
 	failpoint.At(failpoint.IngesterAnswerAfter)
 }
 
-func (s *Ingester) route(r *http.Request) ([]byte, error) {
+// newRequestID names a request whose sender did not, so that an answer can be found again in what both sides log.
+func newRequestID() string { return strconv.FormatUint(rand.Uint64(), 36) }
+
+// local refuses a foreign name on a loopback address: a page of another origin may not come here by DNS rebinding.
+func (s *Ingester) local(r *http.Request) error {
 	if s.loopback && !svc.LocalName(r.Host) {
-		return nil, newProblem(http.StatusForbidden, "unknown_host",
+		return newProblem(http.StatusForbidden, "unknown_host",
 			"this address is for this machine only; call it localhost or 127.0.0.1, or listen on another one with --ingest-addr")
 	}
-	if strings.TrimSuffix(r.URL.Path, "/") != pathEvents {
-		return nil, newProblem(http.StatusNotFound, "not_found", "events are taken at POST "+pathEvents)
+	return nil
+}
+
+func (s *Ingester) route(w http.ResponseWriter, r *http.Request, to *route) (reply, error) {
+	if err := s.local(r); err != nil {
+		return reply{}, err
 	}
-	if r.Method != http.MethodPost {
-		return nil, newProblem(http.StatusMethodNotAllowed, "method_not_allowed", "events are taken at POST "+pathEvents)
+	if !to.known() {
+		return reply{}, newProblem(http.StatusNotFound, "not_found", "there is nothing at this path; events are taken at POST "+pathEvents+
+			" and at the paths of Segment's and PostHog's SDKs")
 	}
-	source, ok := s.cfg.WriteKeys.Source(writeKeyOf(r))
-	if !ok {
-		return nil, newProblem(http.StatusUnauthorized, "unknown_write_key",
-			"send a write key as X-Write-Key, as user name of Basic, or as Bearer token")
+	do := to.task(r.Method)
+	if do == nil {
+		return reply{}, newProblem(http.StatusMethodNotAllowed, "method_not_allowed", "this path takes "+to.allowed())
 	}
-	if n := r.Header.Get("X-Retry-Count"); n != "" && n != "0" {
-		s.m.retried.Inc()
+	return do(s, w, r, to)
+}
+
+// takeEvents stores the events of a request.
+func (s *Ingester) takeEvents(_ http.ResponseWriter, r *http.Request, to *route) (reply, error) {
+	if r.Method == http.MethodHead {
+		return reply{kind: "application/json"}, nil
+	}
+	source, err := s.sourceOf(r)
+	if err != nil {
+		return reply{}, err
+	}
+	if source == nil && to.tongue == tongueEvents { // its body has no key
+		return reply{}, s.unknownKey()
 	}
 	d, err := s.wait(r.Context())
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
-	from := origin{
-		door: doorHTTP, source: source, ip: s.cfg.TrustedProxies.ClientIP(r),
+	a := asked{r: r, path: to.path, mapper: d.mappers[to.tongue], head: to.head(), from: origin{
+		door: doorHTTP, ip: s.cfg.TrustedProxies.ClientIP(r),
 		userAgent: strings.ToValidUTF8(truncate(r.UserAgent(), maxUserAgent), ""),
 		ndjson:    isNDJSON(r.Header.Get("Content-Type")),
 		key:       r.Header.Get("Idempotency-Key"),
+	}}
+	if source != nil {
+		a.from.source = source.Name
+	} else {
+		a.named = func(key string) (*sources.Source, error) { return s.sourceInBody(r, key) }
 	}
-	if from.key != "" && !printable(from.key, maxKey) {
-		return nil, newProblem(http.StatusBadRequest, "bad_idempotency_key",
+	if a.from.key != "" && !printable(a.from.key, maxKey) {
+		return reply{}, newProblem(http.StatusBadRequest, "bad_idempotency_key",
 			fmt.Sprintf("the header Idempotency-Key must be 1 to %d printable ASCII characters", maxKey))
 	}
-	return d.takeRequest(r, from)
+	body, err := d.takeRequest(&a)
+	return reply{kind: "application/json", body: body}, err
 }
 
 // wait returns the door once the streams are known, which is at once but for
@@ -145,17 +173,37 @@ func (d *door) sized(err error) error {
 	return err
 }
 
+// asked is a request with events in it.
+type asked struct {
+	r      *http.Request
+	path   string
+	mapper dialect.Mapper // nil: the body's events are in the words of package event
+	head   string         // how the answer begins
+	from   origin         // without a source when named is set
+	seat   *seat
+	named  func(key string) (*sources.Source, error) // whose the key in the body is
+}
+
 // takeRequest stores the events of one request and returns the answer.
-func (d *door) takeRequest(r *http.Request, from origin) ([]byte, error) {
-	if r.ContentLength > int64(d.limits.MaxRequest) {
+func (d *door) takeRequest(a *asked) ([]byte, error) {
+	if a.r.ContentLength > int64(d.limits.MaxRequest) {
+		drain(a.r)
 		return nil, d.sized(event.ErrTooLarge)
 	}
-	h, err := d.store(r, from)
+	// A key in the body is known later: store says whose it is.
+	seat, err := d.enter(a.r, &a.from, failpoint.Now())
 	if err != nil {
-		err = d.sized(err)
+		drain(a.r)
 		return nil, err
 	}
-	receipt, err := d.await(r.Context(), h)
+	defer seat.leave()
+	a.seat = seat
+	h, err := d.store(a)
+	if err != nil {
+		drain(a.r)
+		return nil, d.sized(err)
+	}
+	receipt, err := d.await(a.r.Context(), h)
 	if err != nil {
 		return nil, err
 	}
@@ -164,42 +212,73 @@ func (d *door) takeRequest(r *http.Request, from origin) ([]byte, error) {
 }
 
 // store reads a request and gives its rows to the lanes.
-func (d *door) store(r *http.Request, from origin) (held, error) {
+func (d *door) store(a *asked) (held, error) {
 	in := d.intakes.Get().(*intake)
 	defer d.intakes.Put(in)
-	spent, err := d.receive(in, r.Body)
+	spent, err := d.receive(in, a.r.Body)
 	defer func() { d.budget.free(spent) }()
 	if err != nil {
 		return held{}, err
 	}
-	reasons, isDeclared := r.Header["Millrace-Refused"]
-	encoding := encodingOf(r.Header.Get("Content-Encoding"))
-	if encoding == "" && !isDeclared {
-		encoding = sniff(in.wire)
+	reasons, isDeclared := a.r.Header["Millrace-Refused"]
+	isDeclared = isDeclared && a.mapper == nil
+	label := a.r.Header.Get("Content-Encoding")
+	encoding := ""
+	if !isDeclared || label != "" { // what was declared to be no event may begin like anything
+		encoding = encodingOf(label, in.wire)
 	}
 	body, more, err := d.decode(in, encoding, in.wire)
 	spent += more
 	if err != nil {
 		return held{}, err
 	}
-	in.start(from)
 	switch {
+	case a.mapper != nil:
+		more, err = d.translate(in, a, body)
+		spent += more
 	case !isDeclared:
+		in.start(a.from)
 		err = in.read(body)
 	case len(body) == 0:
 		err = &event.SyntaxError{Line: 1, Msg: "an empty body"}
 	default:
+		in.start(a.from)
 		in.refuseWhole(body, event.ReasonDeclared, declared(strings.Join(reasons, ", ")))
 	}
 	if err != nil {
 		return held{}, err
 	}
 	h := held{
-		answer: in.openAnswer(nil), accepted: in.accepted, refused: in.refusedBy(),
+		answer: in.openAnswer(nil, a.head), accepted: in.accepted, refused: in.refusedBy(),
 		until: failpoint.Now().Add(d.cfg.Hold), done: make(chan result, 1),
 	}
 	err = d.put(in, h.until, func(receipt bus.Receipt, err error) { h.done <- result{receipt, err} })
 	return h, err
+}
+
+// translate makes rows of a body in the words of a dialect.
+func (d *door) translate(in *intake, a *asked, body []byte) (spent int64, err error) {
+	q := dialect.Request{Path: a.path, Query: a.r.URL.Query(), Header: a.r.Header, Body: body}
+	if a.r.Method == http.MethodGet {
+		q.Body = nil
+	}
+	m, spent, err := d.mapped(a.mapper, &q)
+	if err != nil {
+		return spent, err
+	}
+	if a.named != nil {
+		source, err := a.named(m.WriteKey)
+		if err != nil {
+			return spent, err
+		}
+		a.from.source = source.Name
+		if err = a.seat.become(source.Name); err != nil {
+			return spent, err
+		}
+	}
+	in.start(a.from)
+	in.take(m)
+	return spent, nil
 }
 
 // await holds a request until its frames are acknowledged.

@@ -9,7 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/millrace/millrace/libs/event"
@@ -18,6 +20,33 @@ import (
 func gzipped(t testing.TB, body string) string {
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)
+	if _, err := w.Write([]byte(body)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func zlibbed(t testing.TB, body string) string {
+	var b bytes.Buffer
+	w := zlib.NewWriter(&b)
+	if _, err := w.Write([]byte(body)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func deflated(t testing.TB, body string) string {
+	var b bytes.Buffer
+	w, err := flate.NewWriter(&b, flate.DefaultCompression)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if _, err := w.Write([]byte(body)); err != nil {
 		t.Fatal(err)
 	}
@@ -59,6 +88,12 @@ func TestEveryFormOfABodyReachesRaw(t *testing.T) {
 		{"gzip that nobody announced", gzipped(t, one), []string{"Content-Type", "text/plain"}, []string{one}},
 		{"zstd that nobody announced", zstded(t, one), nil, []string{one}},
 		{"identity", one, []string{"Content-Encoding", "identity"}, []string{one}},
+		{"a gzip label left on plain JSON", one, []string{"Content-Encoding", "gzip"}, []string{one}},
+		{"an unknown label on plain JSON", " [" + one + "]", []string{"Content-Encoding", "br"}, []string{one}},
+		{"gzip with another label", gzipped(t, one), []string{"Content-Encoding", "zstd"}, []string{one}},
+		{"deflate", zlibbed(t, one), []string{"Content-Encoding", "deflate"}, []string{one}},
+		{"deflate that nobody announced", zlibbed(t, one), nil, []string{one}},
+		{"deflate without zlib's frame", deflated(t, one), []string{"Content-Encoding", "deflate"}, []string{one}},
 		{"empty array", " [ ] ", nil, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -266,7 +301,7 @@ func TestOtherPathsAndMethods(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if a.Status != c.want || a.Problem.Code != c.code || (c.want == 405 && a.Header.Get("Allow") != "POST") {
+		if a.Status != c.want || a.Problem.Code != c.code || (c.want == 405 && a.Header.Get("Allow") != "OPTIONS, POST") {
 			t.Errorf("%s %s: %d %s", c.method, c.path, a.Status, a.Body)
 		}
 	}

@@ -1,4 +1,5 @@
-// Package ingester is the way in: it takes events over HTTP (POST /v1/events)
+// Package ingester is the way in: it takes events over HTTP (POST /v1/events,
+// and what the SDKs of Segment, RudderStack, PostHog and CloudEvents send)
 // and from the NATS door (stream IN), checks keys and limits, cuts them into
 // frames by shard and writes these to the RAW streams.
 //
@@ -6,6 +7,8 @@
 //	              ├─▶ (http.go, body.go) ─────▶ of one body ─────▶ frame per shard ─────▶ RAW_<shard>
 //	NATS message ─┤ (natsdoor.go)               admission.go       (group commit)         until acknowledged
 //	NATS request ─┘ (askdoor.go)
+//
+// The paths of other systems' SDKs (routes.go) have a mapper of package dialect between the body and its rows (mapped.go).
 //
 // Guarantee: a request is answered with 200, and a message acknowledged to IN,
 // only after JetStream has acknowledged every frame that holds one of its
@@ -45,6 +48,15 @@ type Config struct {
 	Addr     string
 	Listener net.Listener
 
+	// TLSCert and TLSKey are PEM files; both or none. They are read again when
+	// they change.
+	TLSCert string
+	TLSKey  string
+	// MaxConns bounds the HTTP connections, MaxConnsEach those of one address
+	// that is no trusted proxy.
+	MaxConns     int
+	MaxConnsEach int
+
 	WriteKeys      writekey.Keys
 	TrustedProxies svc.Networks
 
@@ -80,6 +92,11 @@ const (
 	defaultFrameBytes  = 512 << 10
 	defaultFrameEvents = 2_000
 	defaultMaxInFlight = 256 << 20
+
+	// A connection that does nothing costs about 20 KiB, and one address may be
+	// that of a whole office.
+	defaultMaxConns     = 10_000
+	defaultMaxConnsEach = 2_000
 )
 
 // RegisterFlags declares the flags with their defaults.
@@ -88,6 +105,10 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	c.Limits = event.DefaultLimits()
 	c.MaxInFlight = defaultMaxInFlight
 	fs.StringVar(&c.Addr, "ingest-addr", DefaultAddr, "`address` of the HTTP door")
+	fs.StringVar(&c.TLSCert, "ingest-tls-cert", "", "`file` with the certificate of the HTTP door and those above it, in PEM; read again when it changes")
+	fs.StringVar(&c.TLSKey, "ingest-tls-key", "", "`file` with the key of --ingest-tls-cert, in PEM")
+	fs.IntVar(&c.MaxConns, "ingest-max-conns", defaultMaxConns, "most connections of the HTTP door at the same time; more are closed")
+	fs.IntVar(&c.MaxConnsEach, "ingest-max-conns-each", defaultMaxConnsEach, "most connections of one client address, or of one /64 of IPv6; those of --trusted-proxies are not counted")
 	fs.Var(&c.WriteKeys, "write-keys", "who may send: `source:key` pairs, separated by commas")
 	fs.Var(&c.TrustedProxies, "trusted-proxies", "`addresses` or ranges whose X-Forwarded-For is believed, separated by commas")
 	fs.DurationVar(&c.Linger, "linger", defaultLinger, "how long a frame waits for more events")
@@ -113,6 +134,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.FrameEvents == 0 {
 		c.FrameEvents = defaultFrameEvents
+	}
+	if c.MaxConns == 0 {
+		c.MaxConns = defaultMaxConns
+	}
+	if c.MaxConnsEach == 0 {
+		c.MaxConnsEach = defaultMaxConnsEach
 	}
 	if c.MaxInFlight == 0 {
 		c.MaxInFlight = defaultMaxInFlight
@@ -144,6 +171,10 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("hold %s: want up to 1m", c.Hold)
 	case c.FrameBytes < 1<<10:
 		return fmt.Errorf("frame-bytes %d: want 1024 at least", c.FrameBytes)
+	case c.MaxConns < 1:
+		return fmt.Errorf("ingest-max-conns %d: want 1 at least", c.MaxConns)
+	case c.MaxConnsEach < 1:
+		return fmt.Errorf("ingest-max-conns-each %d: want 1 at least", c.MaxConnsEach)
 	case c.FrameEvents < 1:
 		return fmt.Errorf("frame-events %d: want 1 at least", c.FrameEvents)
 	case c.MaxInFlight < 4*int64(c.Limits.MaxRequest):

@@ -12,11 +12,11 @@ import (
 )
 
 // statuses are all that the door answers, so that the label is a closed set.
-var statuses = []int{200, 400, 401, 403, 404, 405, 408, 413, 429, 503}
+var statuses = []int{200, 204, 400, 401, 403, 404, 405, 408, 413, 429, 503}
 
 // turnedAway are the codes of answers that tell a sender to come again.
 var turnedAway = []string{
-	"shard_full", "busy", "too_many_refused", "not_admitted", "not_acknowledged", "shard_closed", "starting", "stopping",
+	"shard_full", "busy", "too_many_refused", "rate_limited", "fair_share", "not_admitted", "not_acknowledged", "shard_closed", "starting", "stopping",
 }
 
 // The steps that are tried again.
@@ -29,10 +29,10 @@ const (
 
 type metrics struct {
 	lanes         *svc.Lanes // the shards, and the NATS door as svc.LaneIn
-	requests      map[int]prometheus.Counter
+	requests      map[tongue]map[int]prometheus.Counter
 	turnedAway    map[string]prometheus.Counter
 	retries       map[string]prometheus.Counter
-	retried       prometheus.Counter
+	retried       map[tongue]prometheus.Counter
 	held          prometheus.Gauge
 	accepted      map[string]prometheus.Counter
 	refused       map[string]map[event.Reason]prometheus.Counter
@@ -45,7 +45,10 @@ type metrics struct {
 	framesGivenUp prometheus.Counter
 	astray        prometheus.Counter
 	shardsClosed  prometheus.Gauge
-	shardFill     *prometheus.GaugeVec
+	connections   prometheus.Gauge
+
+	connectionsRefused prometheus.Counter
+	shardFill          *prometheus.GaugeVec
 }
 
 // What became of a message of the NATS door.
@@ -77,23 +80,25 @@ func newMetrics(reg prometheus.Registerer, inFlight *budget) *metrics {
 		return h
 	}
 	m := &metrics{
-		lanes:         svc.NewLanes("ingester", reg, bus.StuckReasons()...),
-		requests:      map[int]prometheus.Counter{},
-		turnedAway:    map[string]prometheus.Counter{},
-		retries:       map[string]prometheus.Counter{},
-		retried:       counter("retried_requests_total", "HTTP requests that an SDK marked as a repetition (X-Retry-Count)."),
-		held:          gauge("held_requests", "HTTP requests that wait for JetStream."),
-		accepted:      map[string]prometheus.Counter{},
-		refused:       map[string]map[event.Reason]prometheus.Counter{},
-		messages:      map[string]prometheus.Counter{},
-		frames:        counter("frames_total", "RAW frames that JetStream acknowledged."),
-		frameEvents:   histogram("frame_events", "Events in a RAW frame.", prometheus.ExponentialBuckets(1, 2, 12)),
-		frameBytes:    histogram("frame_bytes", "Bytes of a RAW frame's body.", prometheus.ExponentialBuckets(256, 4, 8)),
-		publish:       histogram("publish_seconds", "From a frame's first publication to its acknowledgement.", prometheus.ExponentialBuckets(0.0001, 2.5, 13)),
-		republished:   counter("frames_republished_total", "Publications of a RAW frame after the first."),
-		framesGivenUp: counter("frames_given_up_total", "RAW frames that were not acknowledged within the hold time."),
-		astray:        counter("astray_replies_total", "Requests over NATS that were left out because their reply subject is no inbox."),
-		shardsClosed:  gauge("shards_closed", "Shards that are closed because their log went back."),
+		lanes:              svc.NewLanes("ingester", reg, bus.StuckReasons()...),
+		requests:           map[tongue]map[int]prometheus.Counter{},
+		turnedAway:         map[string]prometheus.Counter{},
+		retries:            map[string]prometheus.Counter{},
+		retried:            map[tongue]prometheus.Counter{},
+		held:               gauge("held_requests", "HTTP requests that wait for JetStream."),
+		accepted:           map[string]prometheus.Counter{},
+		refused:            map[string]map[event.Reason]prometheus.Counter{},
+		messages:           map[string]prometheus.Counter{},
+		frames:             counter("frames_total", "RAW frames that JetStream acknowledged."),
+		frameEvents:        histogram("frame_events", "Events in a RAW frame.", prometheus.ExponentialBuckets(1, 2, 12)),
+		frameBytes:         histogram("frame_bytes", "Bytes of a RAW frame's body.", prometheus.ExponentialBuckets(256, 4, 8)),
+		publish:            histogram("publish_seconds", "From a frame's first publication to its acknowledgement.", prometheus.ExponentialBuckets(0.0001, 2.5, 13)),
+		republished:        counter("frames_republished_total", "Publications of a RAW frame after the first."),
+		framesGivenUp:      counter("frames_given_up_total", "RAW frames that were not acknowledged within the hold time."),
+		astray:             counter("astray_replies_total", "Requests over NATS that were left out because their reply subject is no inbox."),
+		shardsClosed:       gauge("shards_closed", "Shards that are closed because their log went back."),
+		connections:        gauge("connections", "Connections of the HTTP door."),
+		connectionsRefused: counter("connections_refused_total", "Connections that were closed at once because there were too many, altogether or of one address."),
 		shardFill: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: prefix + "shard_fill_ratio", Help: "Used share of a shard's RAW stream; from 0.85 the door refuses.",
 		}, []string{"shard"}),
@@ -102,9 +107,14 @@ func newMetrics(reg prometheus.Registerer, inFlight *budget) *metrics {
 		Name: prefix + "in_flight_bytes", Help: "Bytes of requests and frames in memory.",
 	}, func() float64 { return float64(inFlight.used.Load()) }))
 
-	requests := counters("requests_total", "HTTP requests by the status of their answer.", "status")
-	for _, status := range statuses {
-		m.requests[status] = requests.WithLabelValues(strconv.Itoa(status))
+	requests := counters("requests_total", "HTTP requests by whose SDK speaks on their path and the status of their answer.", "dialect", "status")
+	retried := counters("retried_requests_total", "HTTP requests that an SDK marked as a repetition (X-Retry-Count).", "dialect")
+	for _, to := range tongues {
+		m.requests[to] = map[int]prometheus.Counter{}
+		for _, status := range statuses {
+			m.requests[to][status] = requests.WithLabelValues(string(to), strconv.Itoa(status))
+		}
+		m.retried[to] = retried.WithLabelValues(string(to))
 	}
 	away := counters("turned_away_total", "HTTP requests that were told to come again, by the code of their answer.", "code")
 	for _, code := range turnedAway {
@@ -131,11 +141,11 @@ func newMetrics(reg prometheus.Registerer, inFlight *budget) *metrics {
 }
 
 // answered counts one HTTP request. code is that of a problem, "" of none.
-func (m *metrics) answered(status int, code string) {
+func (m *metrics) answered(to tongue, status int, code string) {
 	if c := m.turnedAway[code]; c != nil {
 		c.Inc()
 	}
-	if c := m.requests[status]; c != nil {
+	if c := m.requests[to][status]; c != nil {
 		c.Inc()
 	}
 }

@@ -202,7 +202,7 @@ func doorStories(t *testing.T, faults int8, most int, answers bool) (explore.Rep
 	inst := bus.Installation{Names: bus.Names{Prefix: bus.DefaultPrefix}, Shards: modelShards, Sinks: 1, Incarnation: 7}
 	story := func(e *explore.Story) error {
 		s := &shelf{Story: e, answers: answers, stored: map[string][][]string{}, known: map[string]uint64{}}
-		d := newDoor(&cfg, inst, s, 1<<20, b, m)
+		d := newDoor(&cfg, inst, s, 1<<20, b, nil, m)
 		var lanes sync.WaitGroup
 		for _, l := range d.lanes {
 			lanes.Go(l.run)

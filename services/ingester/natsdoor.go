@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/textproto"
 	"strings"
 	"sync"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"github.com/millrace/millrace/libs/event"
 	"github.com/millrace/millrace/libs/failpoint"
 	"github.com/millrace/millrace/libs/svc"
+	"github.com/millrace/millrace/services/ingester/dialect"
 )
 
 const (
@@ -37,6 +40,10 @@ const (
 	crowdedLastWait = 100 * time.Millisecond
 	// lastNak bounds the delay of a message that could not be stored.
 	lastNak = 30 * time.Second
+	// mostDelayed messages may wait because their source is over its rate or its
+	// fair share: NATS delivers no more to anybody than the consumer's
+	// MaxAckPending (16,384, bus.Provision), and several ingesters share it.
+	mostDelayed = 4_096
 )
 
 // pull takes messages from IN until ctx is done, and returns when all it took
@@ -158,13 +165,14 @@ func (d *door) readMessage(in *intake, msg jetstream.Msg, seq uint64) (spent int
 		return spent, nil
 	}
 	in.start(from)
-	encoding := encodingOf(header(msg, "Content-Encoding"))
-	if encoding == "" {
-		encoding = sniff(wire)
-	}
-	body, more, err := d.decode(in, encoding, wire)
+	body, more, err := d.decode(in, encodingOf(header(msg, "Content-Encoding"), wire), wire)
 	spent += more
-	if err == nil {
+	switch h := httpHeader(msg.Headers()); {
+	case err != nil:
+	case isCloudEvent(h):
+		more, err = d.readCloudEvents(in, h, body)
+		spent += more
+	default:
 		err = in.read(body)
 	}
 	if err != nil && !errors.Is(err, errBusy) {
@@ -173,6 +181,33 @@ func (d *door) readMessage(in *intake, msg jetstream.Msg, seq uint64) (spent int
 		err = nil
 	}
 	return spent, err
+}
+
+// readCloudEvents makes rows of a message that is CloudEvents by its headers: structured or batched by Content-Type, or
+// binary (ce-...).
+func (d *door) readCloudEvents(in *intake, h http.Header, body []byte) (spent int64, err error) {
+	// In binary mode over NATS the type of the data has a header of its own, where HTTP has Content-Type.
+	if kind := h.Get("Ce-Datacontenttype"); kind != "" && h.Get("Content-Type") == "" {
+		h.Set("Content-Type", kind)
+	}
+	m, spent, err := d.mapped(d.mappers[tongueCloudEvents], &dialect.Request{Path: pathCloudEvents, Header: h, Body: body})
+	if err == nil {
+		in.take(m)
+	}
+	return spent, err
+}
+
+// httpHeader is a message's headers as HTTP writes them; nil when there are none.
+func httpHeader(headers nats.Header) http.Header {
+	if len(headers) == 0 {
+		return nil
+	}
+	h := make(http.Header, len(headers))
+	for name, values := range headers {
+		name = textproto.CanonicalMIMEHeaderKey(name)
+		h[name] = append(h[name], values...)
+	}
+	return h
 }
 
 // invalidSource stands for a subject's token that cannot be a source: who may
@@ -185,6 +220,14 @@ const invalidSource = "invalid"
 func (d *door) giveBack(msg jetstream.Msg, delivered uint64, cause error) {
 	d.m.messages[messageDelayed].Inc()
 	delay := min(100*time.Millisecond<<min(delivered, 10), lastNak)
+	p, overRate := errors.AsType[*problem](cause)
+	if overRate {
+		delay = min(max(delay, time.Duration(p.retryAfter)*time.Second), lastNak)
+	}
+	if overRate || errors.Is(cause, errFairShare) {
+		d.delayed.Add(1)
+		time.AfterFunc(delay, func() { d.delayed.Add(-1) })
+	}
 	if err := msg.NakWithDelay(delay); err != nil {
 		// It comes again anyway, when AckWait is over.
 		d.log.Debug("a message is not given back", "err", err)

@@ -62,7 +62,8 @@ func TestMessagesOfTheNATSDoor(t *testing.T) {
 		{"empty", "web", "", nil, []string{""}, "malformed"},
 		{"not utf-8", "web", "\xff\x00\x01", nil, []string{"\xff\x00\x01"}, "malformed"},
 		{"broken gzip", "web", "plain", []string{"Content-Encoding", "gzip"}, []string{"plain"}, "decompression"},
-		{"unknown encoding", "web", one, []string{"Content-Encoding", "br"}, []string{one}, "decompression"},
+		{"unknown encoding", "web", "\x0b\x02", []string{"Content-Encoding", "br"}, []string{"\x0b\x02"}, "decompression"},
+		{"a label that is wrong", "web", one, []string{"Content-Encoding", "br"}, []string{one}, ""},
 		{"bomb", "web", gzipped(t, strings.Repeat(" ", 64<<20)), nil, []string{gzipped(t, strings.Repeat(" ", 64<<20))}, "too_large"},
 		{"too many", "web", many(10_001), nil, []string{many(10_001)}, "too_many_events"},
 		{"a token that is no source", "größe", one, nil, []string{one}, "malformed"},
@@ -86,6 +87,59 @@ func TestMessagesOfTheNATSDoor(t *testing.T) {
 				if want := event.DerivedID(inc, seq, index); row.ID != want {
 					t.Errorf("id %s, want %s", row.ID, want)
 				}
+			}
+		})
+	}
+}
+
+// TestCloudEventsOverNATS: headers tell them, in whatever case they are written.
+func TestCloudEventsOverNATS(t *testing.T) {
+	r := startRig(t, startNATS(t)).opened()
+	structured := func(id string) string {
+		return `{"specversion":"1.0","id":"` + id + `","source":"/shop","type":"order","subject":"u1","data":{"total":9.5}}`
+	}
+	binary := []string{"ce-specversion", "1.0", "ce-id", "b-1", "ce-source", "/shop", "ce-type", "order", "ce-subject", "u1"}
+	for _, c := range []struct {
+		name, body string
+		header     []string
+		accepted   int
+		refused    []string // bodies
+		reason     string
+	}{
+		{"structured", structured("a"), []string{"Content-Type", "application/cloudevents+json; charset=utf-8"}, 1, nil, ""},
+		{"structured, small letters", structured("a"), []string{"content-type", "application/cloudevents+json"}, 1, nil, ""},
+		{"batched", "[" + structured("a") + "," + structured("b") + "]", []string{"Content-Type", "application/cloudevents-batch+json"}, 2, nil, ""},
+		{"batched, one bad", "[" + structured("a") + ",7]", []string{"Content-Type", "application/cloudevents-batch+json"}, 1, []string{"7"}, "not_an_object"},
+		{"gzip", gzipped(t, structured("a")), []string{"Content-Type", "application/cloudevents+json", "Content-Encoding", "gzip"}, 1, nil, ""},
+		{"binary", `{"total":9.5}`, append([]string{"ce-datacontenttype", "application/json"}, binary...), 1, nil, ""},
+		{"binary, as HTTP writes it", `{"total":9.5}`, []string{"Ce-Specversion", "1.0", "Ce-Id", "b-1", "Ce-Source", "/shop", "Ce-Type", "order", "Ce-Subject", "u1", "Content-Type", "application/json"}, 1, nil, ""},
+		{"unreadable", "{", []string{"Content-Type", "application/cloudevents+json"}, 0, []string{"{"}, "malformed"},
+		{"not said", structured("a"), nil, 0, []string{structured("a")}, "bad_type"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			seq := r.publish("web", c.body, c.header...)
+			eventually(t, "acknowledged", r.inEmpty)
+			accepted, refused := 0, []string(nil)
+			for _, row := range r.fresh() {
+				if row.Door != "nats" || row.InSeq != seq || row.Source != "web" {
+					t.Errorf("row %+v", row)
+				}
+				if row.Reason == "" {
+					accepted++
+					for _, want := range []string{`"event":"order"`, `"userId":"u1"`, `9.5`} {
+						if !strings.Contains(row.Body, want) {
+							t.Errorf("no %s in %s", want, row.Body)
+						}
+					}
+					continue
+				}
+				refused = append(refused, row.Body)
+				if row.Reason != c.reason {
+					t.Errorf("refused %+v", row)
+				}
+			}
+			if accepted != c.accepted || !slices.Equal(refused, c.refused) {
+				t.Errorf("%d accepted, refused %q", accepted, refused)
 			}
 		})
 	}

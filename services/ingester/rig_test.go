@@ -147,7 +147,7 @@ func (r *rig) opened() *rig {
 }
 
 type answer struct {
-	Status   int
+	Status   int `json:"-"` // of HTTP; PostHog's answers have a field of this name
 	Header   http.Header
 	Body     []byte
 	Accepted int
@@ -218,6 +218,7 @@ type rawRow struct {
 	Idx                            int
 	Source, Door, IP, UserAgent    string
 	InSeq                          uint64
+	SentAt                         int64
 	ID, Reason, Detail, Body       string
 	FrameID, MsgID, Codec, EventsN string
 }
@@ -249,7 +250,8 @@ func (r *rig) raw() (rows []rawRow) {
 				rows = append(rows, rawRow{
 					Shard: shard, Seq: seq, Idx: i, Source: text(frame.RawSource), Door: text(frame.RawDoor),
 					IP: text(frame.RawIP), UserAgent: text(frame.RawUserAgent), InSeq: view.U64(frame.RawInSeq, i),
-					ID: text(frame.RawEventID), Reason: text(frame.RawReason), Detail: text(frame.RawDetail), Body: text(frame.RawBody),
+					SentAt: view.Millis(frame.RawSentAt, i),
+					ID:     text(frame.RawEventID), Reason: text(frame.RawReason), Detail: text(frame.RawDetail), Body: text(frame.RawBody),
 					FrameID: msg.Header.Get(bus.HeaderFrame), MsgID: msg.Header.Get("Nats-Msg-Id"),
 					Codec: msg.Header.Get(bus.HeaderCodec), EventsN: msg.Header.Get(bus.HeaderEvents),
 				})
@@ -332,6 +334,15 @@ func counterValue(c prometheus.Counter) float64 {
 		return -1
 	}
 	return m.GetCounter().GetValue()
+}
+
+// gaugeValue reads a gauge.
+func gaugeValue(g prometheus.Gauge) float64 {
+	var m dto.Metric
+	if err := g.Write(&m); err != nil {
+		return -1
+	}
+	return m.GetGauge().GetValue()
 }
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }

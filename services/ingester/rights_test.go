@@ -22,6 +22,9 @@ func ingesterRights() *server.Permissions {
 			"$JS.API.STREAM.PURGE.MILLRACE_IN",
 			"$KV.MILLRACE_LEASES.ingester.member.*",
 			"$KV.MILLRACE_LEASES.ingester.why.*",
+			"$JS.API.CONSUMER.CREATE.KV_MILLRACE_SOURCES.*.$KV.MILLRACE_SOURCES.>", // it watches the sources
+			"$JS.API.CONSUMER.DELETE.KV_MILLRACE_SOURCES.*",
+			"$JS.FC.KV_MILLRACE_SOURCES.>",
 		}},
 		Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX_ingester.>", "millrace.door.*"}},
 		Response:  &server.ResponsePermission{MaxMsgs: 1, Expires: time.Minute},

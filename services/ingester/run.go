@@ -3,10 +3,12 @@ package ingester
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/bus/sources"
 	"github.com/millrace/millrace/libs/svc"
 )
 
@@ -26,6 +29,10 @@ type Ingester struct {
 	server   *http.Server
 	m        *metrics
 	budget   *budget
+	routes   map[string]route
+	assets   func() (map[string]*asset, error) // unpacked at the first question
+	tls      *tls.Config                       // nil: none
+	sources  *sources.Registry
 
 	opened   chan struct{} // closed once door is set
 	door     *door
@@ -41,10 +48,12 @@ func New(cfg Config) (*Ingester, error) {
 	}
 	s := &Ingester{
 		cfg: cfg, listener: cfg.Listener, budget: &budget{max: cfg.MaxInFlight},
+		sources: sources.New(cfg.WriteKeys, cfg.Log),
+		routes:  newRoutes(), assets: sync.OnceValues(loadAssets),
 		opened: make(chan struct{}), stopping: make(chan struct{}),
 	}
+	var err error
 	if s.listener == nil {
-		var err error
 		if s.listener, err = net.Listen("tcp", cfg.Addr); err != nil {
 			return nil, fmt.Errorf("the HTTP door: %w; --ingest-addr chooses another", err)
 		}
@@ -52,8 +61,15 @@ func New(cfg Config) (*Ingester, error) {
 	s.loopback = svc.OnLoopback(s.listener.Addr())
 	s.m = newMetrics(cfg.Reg, s.budget)
 	s.server = s.newServer()
+	if s.tls, err = cfg.tlsConfig(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	s.listener = &gate{
+		Listener: s.listener, tls: s.tls, most: cfg.MaxConns, mostEach: cfg.MaxConnsEach, isProxy: s.isProxy,
+		refused: s.m.connectionsRefused, open: s.m.connections, each: map[netip.Addr]int{},
+	}
 	if s.cfg.WriteKeys.Len() == 0 {
-		cfg.Log.Warn("there are no write keys, so every HTTP request is answered with 401; set MILLRACE_WRITE_KEYS=source:key")
+		cfg.Log.Info("there are no write keys but those of `millrace source add`; MILLRACE_WRITE_KEYS=source:key sets one")
 	}
 	return s, nil
 }
@@ -90,7 +106,7 @@ func (s *Ingester) Run(ctx context.Context) error {
 		return s.shutdown(ctx)
 	})
 	g.Go(func() error { return s.work(intake, nc, js, &lanes) })
-	s.cfg.Log.Info("the HTTP door is open", "addr", s.Addr(), "loopback_only", s.loopback)
+	s.cfg.Log.Info("the HTTP door is open", "addr", s.Addr(), "loopback_only", s.loopback, "tls", s.tls != nil)
 	err = g.Wait()
 
 	// Nothing comes in any more. What is in the lanes ends within the hold
@@ -106,6 +122,9 @@ func (s *Ingester) Run(ctx context.Context) error {
 	return err
 }
 
+// awaitSources is how long the door stays closed for them.
+const awaitSources = 3 * time.Second
+
 // work opens the door and pulls from IN until ctx is done.
 func (s *Ingester) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, lanes *sync.WaitGroup) error {
 	inst, maxPayload, err := s.reach(ctx, nc, js)
@@ -115,7 +134,13 @@ func (s *Ingester) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStre
 		}
 		return err
 	}
-	d := newDoor(&s.cfg, inst, js, maxPayload, s.budget, s.m)
+	// Only now: whoever reaches the streams has made the bucket too.
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	watch, unwatch := context.WithCancel(ctx)
+	defer unwatch()
+	watching.Go(func() { _ = s.sources.Run(watch, js, inst.Names) }) // its error is watch's
+	d := newDoor(&s.cfg, inst, js, maxPayload, s.budget, s.sources, s.m)
 	for _, l := range d.lanes {
 		if err := l.measure(ctx); err != nil {
 			s.cfg.Log.Warn("size of a stream is not known", "stream", l.stream, "err", err)
@@ -131,6 +156,9 @@ func (s *Ingester) work(ctx context.Context, nc *nats.Conn, js jetstream.JetStre
 	if err != nil {
 		return err
 	}
+	// So that the first requests and messages find their source. Without an
+	// answer those of flags are enough to begin.
+	s.sources.Await(ctx, awaitSources)
 	s.door = d
 	close(s.opened)
 	s.cfg.Log.Info("events are taken", "shards", inst.Shards, "incarnation", inst.Incarnation)

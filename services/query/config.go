@@ -25,6 +25,7 @@ type Config struct {
 	Keys           Keys          // bearer keys that may ask everything; without them and AccessFile, Addr must be on loopback
 	AccessFile     string        // of keys with scopes, sources and quotas; see package access
 	WriteKeys      writekey.Keys // of sources, which may send the asks of their own users
+	SourceKeys     bool          // the write keys of `millrace source add` may do the same
 	WriteKeyRate   int           // asks a second of each of them; 0 is 50, less bounds nothing
 	WriteKeyBurst  int           // that may come at once; 0 is 100
 	OpenNATSDoor   bool          // questions over NATS are taken without keys too, wherever NATS is
@@ -51,6 +52,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.Var(&c.Keys, "api-keys", "bearer `keys` that questions must show one of, joined by commas; needed when query-addr is not on loopback (better: MILLRACE_API_KEYS_FILE)")
 	fs.StringVar(&c.AccessFile, "access-file", c.AccessFile, "YAML `file` of further keys with their scopes, sources and quotas; read again when it changes")
 	fs.Var(&c.WriteKeys, "write-keys", "write keys of sources as the ingester knows them, `source:key` pairs joined by commas; with them, POST /v1/ask tells whoever has one about any user of the source; without them an ask needs an API key (better: MILLRACE_WRITE_KEYS_FILE)")
+	fs.BoolVar(&c.SourceKeys, "ask-with-source-keys", c.SourceKeys, "the write keys of millrace source add may send asks too, as those of --write-keys do: each tells whoever has it about any user of its source")
 	fs.IntVar(&c.WriteKeyRate, "write-key-rate", c.WriteKeyRate, "asks a second that each of the write keys may send, as they may be public (-1: without bounds); an API key has the quota of the access file")
 	fs.IntVar(&c.WriteKeyBurst, "write-key-burst", c.WriteKeyBurst, "asks of one write key that may come at once")
 	fs.BoolVar(&c.OpenNATSDoor, "nats-questions-without-keys", c.OpenNATSDoor, "take questions over NATS although there are no keys and NATS is not on this machine: whoever may publish <prefix>.query.> there reads all events")

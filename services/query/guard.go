@@ -74,6 +74,9 @@ func newGuard(ring *access.Ring) *guard {
 // admit returns the key that a request may go on with, or why it may not go on.
 func (g *guard) admit(r *http.Request) (*access.Key, *problem.Problem) {
 	key, known := g.ring.Find(r)
+	if !known && access.Shows(r) && !g.ring.Settled() {
+		return nil, problem.New(http.StatusServiceUnavailable, problem.Unavailable, "the keys of the sources have not been read yet: ask again in a moment")
+	}
 	if g.ring.Closed() {
 		if !known {
 			return nil, problem.New(http.StatusUnauthorized, problem.Unauthorized, "send an API key as Authorization: Bearer <key>")

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/bus/sources"
 	"github.com/millrace/millrace/libs/svc"
 	"github.com/millrace/millrace/schemas/api"
 	"github.com/millrace/millrace/services/query/access"
@@ -36,6 +37,7 @@ type Service struct {
 	js       jetstream.JetStream
 	db       *reader.Client
 	ring     *access.Ring
+	sources  *sources.Registry
 	gate     *sqlgate.Gate
 	reports  *reports.Reports
 	ledger   *watermark
@@ -67,8 +69,9 @@ func New(cfg Config) (*Service, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	known := sources.New(cfg.WriteKeys, cfg.Log)
 	ring, err := access.New(access.Config{
-		APIKeys: cfg.Keys, File: cfg.AccessFile, WriteKeys: &cfg.WriteKeys, Log: cfg.Log,
+		APIKeys: cfg.Keys, File: cfg.AccessFile, WriteKeys: &cfg.WriteKeys, Sources: known, SourceKeys: cfg.SourceKeys, Log: cfg.Log,
 		Writes: access.Quota{PerSecond: max(cfg.WriteKeyRate, 0), Burst: cfg.WriteKeyBurst},
 	})
 	if err != nil {
@@ -85,7 +88,7 @@ func New(cfg Config) (*Service, error) {
 	m := newMetrics(cfg.Reg)
 	s := &Service{
 		cfg: cfg, log: cfg.Log, metrics: m, names: cfg.Bus.Names(), nc: nc, js: js,
-		db: reader.New(cfg.ClickHouse), ring: ring,
+		db: reader.New(cfg.ClickHouse), ring: ring, sources: known,
 		ledger: newWatermark(m, cfg.Log), listener: listener,
 		verifies: make(chan struct{}, 1), stopping: make(chan struct{}),
 	}
@@ -146,6 +149,7 @@ func (s *Service) Run(ctx context.Context) error {
 	g.Go(func() error { return s.follow(failed) })
 	g.Go(func() error { return s.look(failed) })
 	g.Go(func() error { return untilDone(s.ring.Run(failed)) })
+	g.Go(func() error { return untilDone(s.sources.Run(failed, s.js, s.names)) })
 	g.Go(func() error { return untilDone(s.gate.Run(failed)) })
 	g.Go(func() error { return untilDone(s.tail.Run(failed)) })
 	g.Go(func() error { return untilDone(s.users.Run(failed)) })

@@ -74,7 +74,7 @@ Exit codes: 0 done, 1 failed or found wrong, 2 wrong usage, 3 not reachable,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; `%s --help` lists what there is", err, cmd.CommandPath())}
 	})
-	root.AddCommand(a.up(), a.send(), a.ask(), a.user(), a.importLog(), a.query(), a.tail(), a.verify(), a.status(), a.trend(), a.funnel(), a.retention(), a.top(), a.anyReport(), a.tools(), a.migrate(), a.recovery(), a.version())
+	root.AddCommand(a.up(), a.send(), a.ask(), a.user(), a.importLog(), a.query(), a.tail(), a.verify(), a.status(), a.trend(), a.funnel(), a.retention(), a.top(), a.anyReport(), a.tools(), a.source(), a.migrate(), a.recovery(), a.version())
 	return root
 }
 

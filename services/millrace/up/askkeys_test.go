@@ -3,10 +3,15 @@ package up
 import (
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/bus/sources"
+	"github.com/millrace/millrace/libs/testkit"
 	"github.com/millrace/millrace/services/millrace/client"
 	"github.com/millrace/millrace/services/query/problem"
 	"github.com/millrace/millrace/services/query/users"
@@ -79,6 +84,49 @@ func TestAWriteKeyAsksAndNothingElse(t *testing.T) {
 	if status, text := in.request(t, "GET", "/v1/users/ada?source=demo", "", api); status != http.StatusOK {
 		t.Errorf("a user, with an API key: %d %s", status, text)
 	}
+
+	added := map[string]string{"X-Write-Key": addSource(t, in, "added")}
+	testkit.Eventually(t, "the key of a source that was added asks", func() bool {
+		status, _ := in.request(t, "POST", "/v1/ask", `{"user_id":"eve","event_type":"help"}`, added)
+		return status == http.StatusOK
+	})
+	if status, text := in.request(t, "POST", "/v1/sql", "SELECT 1", added); status != http.StatusForbidden {
+		t.Errorf("and asks SQL: %d %s", status, text)
+	}
+}
+
+// addSource adds one as `millrace source add` does, and returns its key when the door takes it.
+func addSource(t *testing.T, in *installation, name string) (key string) {
+	t.Helper()
+	cfg := bus.Config{URL: in.NATS}
+	nc, js, err := cfg.Connect("test", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	testkit.Eventually(t, "NATS is connected", nc.IsConnected)
+	store, err := sources.Open(t.Context(), js, cfg.Names())
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, k := sources.NewKey(time.Now(), "")
+	if _, err := store.Add(t.Context(), sources.Record{Name: name, Keys: []sources.Key{k}}); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "the door takes the key", func() bool {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, in.Ingest+"/v1/events", strings.NewReader(`{"userId":"eve","event":"seen"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Write-Key", key)
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		return res.StatusCode == http.StatusOK
+	})
+	return key
 }
 
 // TestAsksCanNeedAnAPIKey: write keys stay what they are at the door, and open nothing of query.
@@ -88,6 +136,10 @@ func TestAsksCanNeedAnAPIKey(t *testing.T) {
 	event := `{"user_id":"ada","event_type":"help"}`
 	if status, text := in.request(t, "POST", "/v1/ask", event, map[string]string{"X-Write-Key": in.WriteKey}); status != http.StatusUnauthorized {
 		t.Errorf("with a write key: %d %s", status, text)
+	}
+	added := addSource(t, in, "added")
+	if status, text := in.request(t, "POST", "/v1/ask", event, map[string]string{"X-Write-Key": added}); status != http.StatusUnauthorized {
+		t.Errorf("with the key of a source that was added: %d %s", status, text)
 	}
 	if status, text := in.request(t, "POST", "/v1/ask?source="+in.Source, event, map[string]string{"Authorization": "Bearer " + apiKey}); status != http.StatusOK {
 		t.Errorf("with an API key: %d %s", status, text)

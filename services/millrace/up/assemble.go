@@ -69,7 +69,7 @@ func assemble(cfg *Config, p parts) (process, error) {
 		asks = writekey.Keys{}
 	}
 	questions, err := query.New(query.Config{
-		Bus: p.conn, Addr: cfg.QueryAddr, Keys: cfg.APIKeys, AccessFile: cfg.AccessFile, WriteKeys: asks, Queries: cfg.Queries,
+		Bus: p.conn, Addr: cfg.QueryAddr, Keys: cfg.APIKeys, AccessFile: cfg.AccessFile, WriteKeys: asks, SourceKeys: !cfg.AskNeedsAPIKey, Queries: cfg.Queries,
 		TrustedProxies: cfg.TrustedProxies, WriteKeyRate: cfg.WriteKeyRate, WriteKeyBurst: cfg.WriteKeyBurst, UserMemory: int64(cfg.UserMemory),
 		ClickHouse: query.ClickHouse{URL: p.db.addrs().HTTP, User: localdb.ReaderUser, Password: svc.Secret(p.secrets.ClickHouse.Reader), Database: localdb.Database},
 		Log:        cfg.Log.With("service", "query"), Reg: p.reg, Health: p.health.For("query"),
@@ -93,6 +93,7 @@ func assemble(cfg *Config, p parts) (process, error) {
 	disk := newGuard(cfg.Dir, p.budget.Total, cfg.Log.With("service", "up"), p.reg, p.health.For("up"))
 	door, err := ingester.New(ingester.Config{
 		Bus: p.conn, Addr: cfg.IngestAddr, WriteKeys: keys, TrustedProxies: cfg.TrustedProxies, Admit: disk.admit,
+		TLSCert: cfg.IngestTLSCert, TLSKey: cfg.IngestTLSKey, MaxConns: cfg.IngestMaxConns, MaxConnsEach: cfg.IngestMaxConnsEach,
 		Log: cfg.Log.With("service", "ingester"), Reg: p.reg, Health: p.health.For("ingester"),
 	})
 	if err != nil {
@@ -107,8 +108,12 @@ func assemble(cfg *Config, p parts) (process, error) {
 	add("last events", &settler{conn: p.conn, log: cfg.Log.With("service", "up")})
 	add("ingester", door)
 
+	scheme := "http://"
+	if cfg.IngestTLSCert != "" {
+		scheme = "https://"
+	}
 	ready := Ready{
-		Ingest: "http://" + reachable(door.Addr()), Query: "http://" + reachable(questions.Addr().String()),
+		Ingest: scheme + reachable(door.Addr()), Query: "http://" + reachable(questions.Addr().String()),
 		NATS: p.nats.ClientURL(), ClickHouseHTTP: p.db.addrs().HTTP, ClickHouseNative: p.db.addrs().Native,
 		Admin: "http://" + reachable(admin.Addr().String()), Source: cfg.Source, WriteKey: p.secrets.WriteKeys[cfg.Source],
 	}

@@ -29,6 +29,10 @@ type Config struct {
 	Sinks   int       // 0: bus.DefaultSinks, or what exists
 
 	IngestAddr           string
+	IngestTLSCert        string // files in PEM; "" is no TLS
+	IngestTLSKey         string
+	IngestMaxConns       int // see ingester.Config
+	IngestMaxConnsEach   int
 	QueryAddr            string
 	AdminAddr            string
 	NATSPort             int
@@ -70,6 +74,10 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.IntVar(&c.Shards, "shards", 0, "number of shards of a new installation; cannot be changed later (0: the machine's cores, at most 4; or what exists)")
 	fs.IntVar(&c.Sinks, "sinks", 0, "number of sinks of a new installation: how many blocks go into ClickHouse at once, at most one a shard; cannot be changed later (0: 1, or what exists)")
 	fs.StringVar(&c.IngestAddr, "ingest-addr", ingester.DefaultAddr, "`address` that takes events")
+	fs.StringVar(&c.IngestTLSCert, "ingest-tls-cert", "", "`file` with the certificate of --ingest-addr and those above it, in PEM; read again when it changes")
+	fs.StringVar(&c.IngestTLSKey, "ingest-tls-key", "", "`file` with the key of --ingest-tls-cert, in PEM")
+	fs.IntVar(&c.IngestMaxConns, "ingest-max-conns", 0, "most `connections` of --ingest-addr at the same time; more are closed (0: 10000)")
+	fs.IntVar(&c.IngestMaxConnsEach, "ingest-max-conns-each", 0, "most `connections` of one client address; those of --trusted-proxies are not counted (0: 2000)")
 	fs.StringVar(&c.QueryAddr, "query-addr", "127.0.0.1:8090", "`address` that answers questions")
 	fs.StringVar(&c.AdminAddr, "admin-addr", "127.0.0.1:9090", "`address` for /livez, /readyz, /metrics and /debug/pprof of all services")
 	fs.IntVar(&c.NATSPort, "nats-port", 4222, "`port` of NATS on 127.0.0.1")
@@ -111,6 +119,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("--sinks %d: want 1 to as many as there are shards", c.Sinks)
 	case c.MaxDisk < 0:
 		return errors.New("--max-disk: must not be negative")
+	case c.Demo && c.IngestTLSCert != "":
+		return errors.New("--demo: not with --ingest-tls-cert: it calls the door 127.0.0.1, which no certificate is for")
 	case c.DrainTimeout <= 0:
 		return errors.New("--drain-timeout: must be positive")
 	case c.Durability != string(eventdb.DurabilityProcess) && c.Durability != string(eventdb.DurabilityPower):

@@ -10,9 +10,11 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/millrace/millrace/libs/bus/sources"
 	"github.com/millrace/millrace/libs/bus/writekey"
 )
 
@@ -21,8 +23,12 @@ type Config struct {
 	APIKeys   []string // that may ask everything
 	File      string   // of further keys, in YAML; "" is none
 	WriteKeys *writekey.Keys
-	Writes    Quota        // of each write key
-	Log       *slog.Logger // required with a file
+	Sources   *sources.Registry // whose disabled sources have no key; nil: all sources are there as the flags say
+	// SourceKeys: the write keys that Sources knows may ask too, as those of
+	// WriteKeys do.
+	SourceKeys bool
+	Writes     Quota        // of each write key; of those of Sources, all keys of one source together
+	Log        *slog.Logger // required with a file
 }
 
 // Ring knows the keys.
@@ -31,6 +37,9 @@ type Ring struct {
 	fixed  []held               // of APIKeys and WriteKeys
 	filed  atomic.Pointer[file] // what the file last said
 	closed bool                 // a request must show an API key
+
+	mu      sync.Mutex // guards all below
+	sourced map[string]*Key
 }
 
 // held is a key as it is kept.
@@ -191,7 +200,43 @@ func (r *Ring) find(token string, onlyWrites bool) (found *Key, ok bool) {
 			}
 		}
 	}
-	return found, found != nil && token != ""
+	if token == "" {
+		return nil, false
+	}
+	source, isWrite := r.cfg.Sources.ByKey(token)
+	switch {
+	case found != nil && found.Allows(Write):
+		// What the flag says of the key holds, unless its source was disabled since.
+		if s := r.cfg.Sources.Find(found.sources[0]); s != nil && s.Disabled() {
+			return nil, false
+		}
+	case isWrite && r.cfg.SourceKeys:
+		return r.ofSource(source.Name), true
+	case isWrite: // even if it is an API key too: a write key may be public
+		return nil, false
+	}
+	return found, found != nil
+}
+
+// Settled says whether a key that is not known is nobody's: before the sources
+// have been read it may be one of theirs.
+func (r *Ring) Settled() bool { return !r.cfg.SourceKeys || r.cfg.Sources.Loaded() }
+
+// ofSource is the key of a source that is in the bucket: one for all its write
+// keys, so that what they have used stays counted.
+func (r *Ring) ofSource(name string) *Key {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	k := r.sourced[name]
+	if k == nil {
+		k = NewKey(writes+name, []string{name}, Write)
+		k.quota, k.crowd = r.cfg.Writes, r.asking
+		if r.sourced == nil {
+			r.sourced = map[string]*Key{}
+		}
+		r.sourced[name] = k
+	}
+	return k
 }
 
 // String never shows a key.
