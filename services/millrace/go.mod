@@ -13,6 +13,7 @@ require (
 	github.com/millrace/millrace/libs/localdb v0.0.0
 	github.com/millrace/millrace/libs/svc v0.0.0
 	github.com/millrace/millrace/libs/testkit v0.0.0
+	github.com/millrace/millrace/libs/track v0.0.0
 	github.com/millrace/millrace/services/enricher v0.0.0
 	github.com/millrace/millrace/services/indexer v0.0.0
 	github.com/millrace/millrace/services/ingester v0.0.0
@@ -96,6 +97,7 @@ replace (
 	github.com/millrace/millrace/libs/svc => ../../libs/svc
 	github.com/millrace/millrace/libs/testkit => ../../libs/testkit
 	github.com/millrace/millrace/libs/testkit/explore => ../../libs/testkit/explore
+	github.com/millrace/millrace/libs/track => ../../libs/track
 	github.com/millrace/millrace/schemas => ../../schemas
 	github.com/millrace/millrace/services/enricher => ../enricher
 	github.com/millrace/millrace/services/indexer => ../indexer
