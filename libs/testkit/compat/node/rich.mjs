@@ -1,0 +1,20 @@
+// Values of every kind that JSON has, and of some that break careless code.
+export const rich = () => ({
+  text: 'ordinary',
+  empty: '',
+  unicode: 'žluťoučký kůň 🐎 \u2028 "quoted" <b>&amp;</b> \\ \t',
+  int: 42,
+  negative: -7,
+  float: 0.1,
+  safe: 9007199254740991,
+  tiny: 1e-9,
+  huge: 1e21,
+  yes: true,
+  no: false,
+  nothing: null,
+  list: [1, 'two', null, { three: [3.5] }],
+  nested: { a: { b: [{ c: 'děti' }], d: null }, 'e.f': 1 },
+  long: 'ů'.repeat(4000),
+  'a key of words': 'yes',
+  klíč: 'unicode',
+})
