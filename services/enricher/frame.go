@@ -162,6 +162,7 @@ func (m *mill) event(f *rawFrame, i int) (repeat bool) {
 		r.ev, r.id, r.source, r.received = &m.ev, id, source, f.received.UnixMilli()
 		r.doorIP, r.doorAgent = m.view.Str(frame.RawIP, i), m.view.Str(frame.RawUserAgent, i)
 		r.doorSent = m.view.Millis(frame.RawSentAt, i)
+		r.asked = string(m.view.Str(frame.RawDoor, i)) == frame.DoorAsk
 		why = m.improve(r)
 	}
 	if why.reason != "" {

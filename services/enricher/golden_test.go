@@ -97,6 +97,8 @@ func TestGoldenSteps(t *testing.T) {
 				break
 			}
 			switch key {
+			case "door":
+				e.door = value
 			case "ip":
 				e.ip = value
 			case "agent":

@@ -2,6 +2,7 @@ package enricher
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"strings"
 	"testing"
@@ -18,6 +19,7 @@ var received = time.Date(2026, 3, 1, 9, 31, 5, 250e6, time.UTC)
 type sent struct {
 	body           string
 	source         string // "" is shop
+	door           string // "" is http
 	id             string // given by the door
 	reason, detail string // refused at the door
 	ip, agent      string
@@ -31,7 +33,7 @@ func rawBody(events ...sent) []byte {
 			e.source = "shop"
 		}
 		b.Text(frame.RawSource, e.source)
-		b.Text(frame.RawDoor, "http")
+		b.Text(frame.RawDoor, cmp.Or(e.door, "http"))
 		b.Text(frame.RawIP, e.ip)
 		b.Text(frame.RawUserAgent, e.agent)
 		b.Millis(frame.RawSentAt, e.at)

@@ -19,6 +19,7 @@ type row struct {
 	doorIP    []byte // of the request, empty from NATS
 	doorAgent []byte // User-Agent of the request, empty from NATS
 	doorSent  int64  // sentAt of the request, 0 when it had none
+	asked     bool   // it came with an ask
 
 	// Filled by the steps.
 	timestamp, original, sent int64 // ms
@@ -77,6 +78,9 @@ func (r *row) write(b *frame.Block, shard uint16, seq uint64, idx int) {
 	writeMap(b, frame.ColTraits, frame.ColTraitsNum, e.Traits)
 	writeMap(b, frame.ColContext, frame.ColContextNum, e.Context)
 	for i := range e.Extra {
+		if !r.asked && string(e.Extra[i].Key) == frame.RequestMark {
+			continue // anybody who may send events could reset what a user did since their last request
+		}
 		b.Entry(frame.ColExtra, e.Extra[i].Key, e.Extra[i].Value)
 	}
 	b.EndRow()

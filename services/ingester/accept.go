@@ -12,7 +12,7 @@ import (
 const (
 	doorHTTP = "http"
 	doorNATS = "nats"
-	doorAsk  = "ask" // request and reply over core NATS, by the query service
+	doorAsk  = frame.DoorAsk // request and reply over core NATS, by the query service
 )
 
 // maxSentAt is the last ms that a table of ours can hold (end of 2299); what is beyond is no time.

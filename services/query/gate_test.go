@@ -252,6 +252,15 @@ func tellsProgress(t *testing.T, r *rig) {
 	if list[0] != (event{"started", `{"query_id":"with-progress"}`}) || count["row"] != 3 || count["meta"] != 1 || count["progress"] < 2 {
 		t.Errorf("%v", list)
 	}
+	// Its numbers are numbers, as those of done are.
+	for _, e := range list {
+		var told struct {
+			ReadRows *int `json:"read_rows"`
+		}
+		if err := json.Unmarshal([]byte(e.data), &told); e.name == "progress" && (err != nil || told.ReadRows == nil) {
+			t.Errorf("progress: %s, %v", e.data, err)
+		}
+	}
 	var done struct {
 		Rows     int     `json:"rows"`
 		ReadRows int     `json:"read_rows"`

@@ -125,6 +125,13 @@ const (
 	RawBody
 )
 
+// DoorAsk is the value of column door for what the query service sends for an ask.
+const DoorAsk = "ask"
+
+// RequestMark is the key in column extra that marks a row as a user's request. Only an event with [DoorAsk] keeps it: what is
+// known of a user since their last request must not be reset by whoever may send events.
+const RequestMark = "millrace_request"
+
 // RawColumns is the row of a RAW frame: one event as it came, with what only
 // the door knows about it.
 var RawColumns = []Column{

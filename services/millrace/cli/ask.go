@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/millrace/millrace/services/millrace/client"
+	"github.com/millrace/millrace/services/query/access"
 	"github.com/millrace/millrace/services/query/users"
 )
 
@@ -32,19 +33,24 @@ func (p *person) register(fs *flag.FlagSet) {
 }
 
 // connect to the query service, and the parameters of both commands.
-func (p *person) connect() (*client.Client, url.Values, error) {
-	running := p.running()
+func (p *person) connect(keyHint string) (*client.Client, url.Values, error) {
 	values := url.Values{"recent": {strconv.Itoa(p.recent)}}
-	if source := cmp.Or(p.source, running.Source); source != "" && (p.writeKey == "" || p.source != "") {
+	if source := cmp.Or(p.source, p.running().Source); source != "" && (p.writeKey == "" || p.source != "") {
 		values.Set("source", source)
 	}
-	c, err := client.New(client.Config{
-		URL: cmp.Or(p.query, running.Query, defaultQuery), Bearer: p.apiKey, Key: p.writeKey, Flag: "query-url",
-	})
+	c, err := p.questions(client.Config{Bearer: p.apiKey, Key: p.writeKey, KeyHint: keyHint})
 	if err != nil {
-		return nil, nil, usageError{err}
+		return nil, nil, err
 	}
 	return c, values, nil
+}
+
+// unnamed is a wrong command line where the service does not know whose user is meant; its words are of URLs.
+func unnamed(err error) error {
+	if status, ok := errors.AsType[*client.StatusError](err); ok && status.Msg == access.WhichSource {
+		return usageError{errors.New("of which source is the user? give --source, or --dir of your `millrace up`")}
+	}
+	return refused(err)
 }
 
 func (a *app) ask() *cobra.Command {
@@ -78,7 +84,7 @@ is in the answer.`,
 		if err != nil {
 			return err
 		}
-		c, values, err := p.connect()
+		c, values, err := p.connect(client.HintEither)
 		if err != nil {
 			return err
 		}
@@ -86,7 +92,7 @@ is in the answer.`,
 		var answer users.Context
 		text, err := c.Ask(cmd.Context(), body, values, &answer)
 		if err != nil {
-			return refused(err)
+			return unnamed(err)
 		}
 		return a.printPerson(text, &answer)
 	}
@@ -99,7 +105,7 @@ func (a *app) user() *cobra.Command {
 		Short: "See what is known of a user",
 		Long: `See what is known of a user: who they are, what they are doing now and what they
 did last. Events of a moment ago are included.`,
-		Example: "  millrace user ada\n  millrace user ada --after 2:17 --output json",
+		Example: "  millrace user ada\n  millrace user ada --after 0:17 --output json   # put your receipt here",
 		Args:    exactly(1, "the user's id"),
 	}
 	var p person
@@ -113,7 +119,7 @@ did last. Events of a moment ago are included.`,
 		if done, err := a.fill(s); done || err != nil {
 			return err
 		}
-		c, values, err := p.connect()
+		c, values, err := p.connect("")
 		if err != nil {
 			return err
 		}
@@ -127,7 +133,7 @@ did last. Events of a moment ago are included.`,
 		var answer users.Context
 		text, err := c.Get(cmd.Context(), "/v1/users/"+url.PathEscape(args[0]), values, &answer)
 		if err != nil {
-			return refused(err)
+			return unnamed(err)
 		}
 		return a.printPerson(text, &answer)
 	}
@@ -138,6 +144,12 @@ func (a *app) printPerson(text json.RawMessage, u *users.Context) error {
 	if a.output == "json" {
 		return a.printJSON(text)
 	}
+	// First what is not in it: without their history the numbers are those of a moment, and no first time is known.
+	memory := false
+	for _, l := range u.Lacks {
+		fmt.Fprintf(a.stderr, "lacking: %s: %s\n", l.What, l.Why)
+		memory = memory || l.What == users.LackHistory
+	}
 	p := newPairs(a.stdout)
 	p.add("user", u.User)
 	if len(u.IDs.Users)+len(u.IDs.Anonymous) > 1 {
@@ -146,11 +158,17 @@ func (a *app) printPerson(text json.RawMessage, u *users.Context) error {
 	for _, name := range slices.Sorted(maps.Keys(u.Profile.Traits)) {
 		p.add(name, u.Profile.Traits[name].Text)
 	}
+	events := count(u.Profile.Events)
+	if memory {
+		events += ", without history"
+	}
 	if u.Profile.Events > 0 {
-		p.add("first seen", u.Profile.FirstSeen)
+		if !memory {
+			p.add("first seen", u.Profile.FirstSeen)
+		}
 		p.add("last seen", u.Profile.LastSeen)
 	}
-	p.add("events", count(u.Profile.Events))
+	p.add("events", events)
 	switch s := u.Session; s {
 	case nil:
 		p.add("session", "none now")
@@ -185,9 +203,6 @@ func (a *app) printPerson(text json.RawMessage, u *users.Context) error {
 		if err := r.flush(); err != nil {
 			return err
 		}
-	}
-	for _, l := range u.Lacks {
-		fmt.Fprintf(a.stderr, "lacking: %s: %s\n", l.What, l.Why)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/millrace/millrace/services/query/access"
 	"github.com/millrace/millrace/services/query/reports"
 )
 
@@ -64,11 +65,26 @@ func TestExitCodes(t *testing.T) {
 	is(exitUsage, "unknown flag", "version", "--nothing")
 	is(exitUsage, "table or json", "version", "--output", "xml")
 	is(exitUsage, "no arguments", "status", "please")
+	is(exitUsage, "there is no command `millrace bogus`. `millrace --help`", "bogus")
+	is(exitUsage, "Is it status?", "statsu")
+	is(exitUsage, "there is no command `millrace completion bogus`", "completion", "bogus")
+	is(exitUsage, "no arguments", "completion", "bash", "zsh")
+	if code, stdout, _ := typed(t, nil, "", "completion", "bash"); code != exitOK || !strings.Contains(stdout, "__start_millrace") {
+		t.Errorf("completion bash ends with %d: %.100s", code, stdout)
+	}
+	is(exitOK, "", "completion")
+	is(exitUsage, "no installation of `millrace up`", "query", "SELECT 1", "--dir", "nowhere")
+	is(exitUsage, "no installation of `millrace up`", "user", "ada", "--dir", "nowhere")
+	is(exitUsage, "no installation of `millrace up`", "mcp", "--dir", "nowhere")
+	is(exitUsage, "no installation of `millrace up`", "send", "x", "--user", "u", "--dir", "nowhere", "--write-key", "k")
+	is(exitUnreachable, "nothing answers", "query", "SELECT 1", "--dir", "nowhere", "--query-url", nobody)
 	is(exitUsage, "the SQL as one argument", "query", "SELECT", "1")
 	is(exitUsage, "name=value", "query", "SELECT 1", "--param", "x")
 	is(exitUsage, "--query-url", "query", "SELECT 1", "--query-url", "localhost:8090")
 	is(exitUsage, "combined or ndjson", "import", "--format", "csv", "file", "--write-key", "k")
 	is(exitUsage, "no write key", "send", "x", "--user", "u")
+	is(exitUsage, "--demo-rate -1", "up", "--demo-rate", "-1")
+	is(exitUsage, "--demo-rate 0: want 0.01 to 20000", "up", "--demo", "--demo-rate", "0")
 	is(exitUsage, "process or power", "up", "--durability", "wishful")
 	is(exitUsage, "--max-disk", "up", "--max-disk", "much")
 	is(exitUsage, "is not a letter", "up", "--source", "a b")
@@ -83,6 +99,17 @@ func TestExitCodes(t *testing.T) {
 	is(exitUsage, "this is wrong", "tail", "--where", "foo ==", "--query-url", wrong)
 	is(exitUsage, "this is wrong", "user", "ada", "--recent", "99", "--query-url", wrong)
 	is(exitUsage, "this is wrong", "ask", "help", "--user", "ada", "--query-url", wrong)
+	is(exitUsage, "this is wrong", "query", "SELECT 1", "--after", "2:17", "--query-url", wrong)
+	unnamed := answer(http.StatusBadRequest, `{"code":"bad_request","detail":"`+access.WhichSource+`"}`)
+	is(exitUsage, "give --source, or --dir of your `millrace up`", "user", "ada", "--query-url", unnamed)
+	is(exitUsage, "give --source, or --dir of your `millrace up`", "ask", "help", "--user", "ada", "--query-url", unnamed)
+	stranger := answer(http.StatusUnauthorized, `{"detail":"unknown key"}`)
+	const apiKey, writeKey = "--api-key or MILLRACE_API_KEY", "--write-key or MILLRACE_WRITE_KEY"
+	is(exitFailed, apiKey+" (HTTP 401)", "query", "SELECT 1", "--query-url", stranger)
+	is(exitFailed, apiKey+" (HTTP 401)", "tail", "--query-url", stranger)
+	is(exitFailed, apiKey+" (HTTP 401)", "user", "ada", "--query-url", stranger)
+	is(exitFailed, apiKey+", or the source's key with "+writeKey, "ask", "help", "--user", "ada", "--query-url", stranger)
+	is(exitFailed, writeKey+" (HTTP 401)", "send", "x", "--user", "u", "--write-key", "k", "--url", stranger)
 	is(exitNotYet, "took too long", "query", "SELECT 1", "--query-url", answer(http.StatusGatewayTimeout, `{"detail":"it took too long"}`))
 	is(exitUnreachable, "too much", "query", "SELECT 1", "--query-url", answer(http.StatusServiceUnavailable, `{"detail":"too much"}`))
 	is(exitFailed, "", "verify", "--query-url", answer(http.StatusOK, `{"report":{"ok":false,"findings":[{"shard":1,"kind":"missing","first":3,"last":4,"expected":2,"found":0,"detail":"x"}]}}`))
@@ -161,5 +188,39 @@ func TestCount(t *testing.T) {
 	}
 	if got := fmt.Sprint(count(uint64(1) << 63)); got != "9,223,372,036,854,775,808" {
 		t.Errorf("2^63 is %s", got)
+	}
+}
+
+// Without history the numbers are those of a moment: it is said first, and no first time is made up.
+func TestAUserWithoutHistory(t *testing.T) {
+	history := `"lacks":[{"what":"history","why":"ClickHouse is away"}]`
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		lacks := `"lacks":[]`
+		if r.URL.Path == "/v1/users/ada" {
+			lacks = history
+		}
+		_, _ = io.WriteString(w, `{"user":"u","profile":{"events":1,"first_seen":"2026-01-01T00:00:00Z","last_seen":"2026-01-02T00:00:00Z"},`+lacks+`}`)
+	}))
+	t.Cleanup(srv.Close)
+	_, stdout, stderr := typed(t, nil, "", "user", "ada", "--query-url", srv.URL)
+	if !strings.Contains(stdout, "1, without history") || strings.Contains(stdout, "first seen") || !strings.Contains(stdout, "last seen") || !strings.HasPrefix(stderr, "lacking: history: ClickHouse is away") {
+		t.Errorf("%s%s", stderr, stdout)
+	}
+	_, stdout, stderr = typed(t, nil, "", "user", "bob", "--query-url", srv.URL)
+	if strings.Contains(stdout, "without") || !strings.Contains(stdout, "first seen") || stderr != "" {
+		t.Errorf("%s%s", stderr, stdout)
+	}
+}
+
+// An answer that ClickHouse could not finish: the rows are printed, what it said is an error.
+func TestACutAnswer(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-ClickHouse-Exception-Tag", "abcdefghijklmnop")
+		_, _ = io.WriteString(w, "1\n2\n\r\n__exception__\r\nabcdefghijklmnop\r\nCode: 159. Timeout exceeded\n28 abcdefghijklmnop\r\n__exception__\r\n")
+	}))
+	t.Cleanup(srv.Close)
+	code, stdout, stderr := typed(t, nil, "", "query", "SELECT 1", "--query-url", srv.URL)
+	if code != exitFailed || stdout != "1\n2\n" || stderr != "millrace: the answer is not whole: ClickHouse failed after its first rows: Code: 159. Timeout exceeded\n" {
+		t.Errorf("%d %q %q", code, stdout, stderr)
 	}
 }

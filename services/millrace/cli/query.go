@@ -24,7 +24,7 @@ from standard input.`,
 		Example: `  millrace query 'SELECT event, count() FROM events GROUP BY event'
   millrace query 'SELECT count() FROM events WHERE user_id = {u:String}' --param u=ada
   millrace query 'SELECT * FROM events' --format Parquet > events.parquet
-  millrace query 'SELECT count() FROM events' --after 2:17`,
+  millrace query 'SELECT count() FROM events' --after 0:17   # put your receipt here`,
 		Args: exactly(1, "the SQL as one argument, in quotes"),
 	}
 	var t target
@@ -71,17 +71,14 @@ from standard input.`,
 		}
 		defer c.Close()
 		if err := c.WaitFor(cmd.Context(), after, wait); err != nil {
-			return err
+			return refused(err) // its SQL is ours: only the receipt can be wrong
 		}
 		answer, err := c.SQL(cmd.Context(), q)
 		if err != nil {
 			return err
 		}
 		_, err = io.Copy(a.stdout, answer)
-		if err = errors.Join(err, answer.Close()); err != nil {
-			return fmt.Errorf("the answer is not whole: %w", err)
-		}
-		return nil
+		return errors.Join(err, answer.Close())
 	}
 	return cmd
 }

@@ -36,7 +36,7 @@ type reportFlags struct {
 // register declares them, and those of the one report.
 func (f *reportFlags) register(cmd *cobra.Command, own func(*flag.FlagSet)) *settings {
 	s := newSettings(cmd, false, f.registerQuery, func(fs *flag.FlagSet) {
-		fs.StringVar(&f.last, "last", "", "the newest `n` minutes, hours, days, weeks or months, such as 90m, 24h, 30d, 8w or 12mo (default 30d)")
+		fs.StringVar(&f.last, "last", "", "the newest `n` minutes, hours, days, weeks or months, such as 90m, 24h, 30d, 8w or 12mo, the present one being one of them: 1h begins at the full hour, 60m is the last 60 minutes (default 30d)")
 		fs.StringVar(&f.from, "from", "", "beginning, a `time` such as 2026-11-01, 2026-11-01T08:30 or 2026-11-01T08:30:00Z")
 		fs.StringVar(&f.to, "to", "", "end, exclusive, a `time` (default now)")
 		fs.StringVar(&f.zone, "zone", "", "time `zone` whose days are meant, such as Europe/Berlin (default UTC)")

@@ -18,7 +18,7 @@ func (a *app) retention() *cobra.Command {
 came back 0, 1, 2, ... intervals later. Any event is a start and a return, unless
 --start or --return name one.`,
 		Example: `  millrace retention --last 8w --interval week
-  millrace retention --start 'Signed Up' --return 'Order Completed' --last 6mo --interval month
+  millrace retention --start 'Product Viewed' --return 'Order Completed' --last 24h --interval hour
   millrace retention --last 14d --mode unbounded`,
 		Args: noArguments,
 	}

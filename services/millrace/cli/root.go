@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -39,6 +40,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
+	completion(root) // which writes to what is set now
 	err := root.ExecuteContext(ctx)
 	if err != nil && !errors.Is(err, errFailed) {
 		fmt.Fprintf(a.stderr, "millrace: %v\n", err)
@@ -61,7 +63,7 @@ Exit codes: 0 done, 1 failed or found wrong, 2 wrong usage, 3 not reachable,
 		Version:       svc.Version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          noCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			if a.output != "table" && a.output != "json" {
@@ -76,6 +78,34 @@ Exit codes: 0 done, 1 failed or found wrong, 2 wrong usage, 3 not reachable,
 	})
 	root.AddCommand(a.up(), a.send(), a.ask(), a.user(), a.importLog(), a.query(), a.tail(), a.verify(), a.status(), a.trend(), a.funnel(), a.retention(), a.top(), a.anyReport(), a.tools(), a.source(), a.migrate(), a.recovery(), a.version())
 	return root
+}
+
+// completion gives cobra's own command what all others have: an example, and wrong usage that ends with 2.
+func completion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() != "completion" {
+			continue
+		}
+		cmd.Example = "  source <(millrace completion bash)\n  millrace completion zsh > \"${fpath[1]}/_millrace\""
+		cmd.Args, cmd.RunE = noCommand, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		for _, shell := range cmd.Commands() {
+			shell.Args = noArguments
+		}
+	}
+}
+
+// noCommand refuses the name of a command that there is not.
+func noCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	cmd.SuggestionsMinimumDistance = 2
+	meant := ""
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		meant = " Is it " + strings.Join(near, ", ") + "?"
+	}
+	return usageError{fmt.Errorf("there is no command `%s %s`.%s `%s --help` lists what there is", cmd.CommandPath(), args[0], meant, cmd.CommandPath())}
 }
 
 // exactly and atMost word their errors with what to do.

@@ -28,8 +28,8 @@ upper(). A stream that breaks off is taken up again where it ended.
 --output json prints each event as JSON, one a line.`,
 		Example: `  millrace tail
   millrace tail --where 'event == "Order Completed" and properties.total > 100'
-  millrace tail --where 'not is_bot and lower(url) contains "checkout"' --since 10m
-  millrace tail --source web,app --output json | jq .properties`,
+  millrace tail --where 'not is_bot and lower(url) contains "/cart"' --since 10m
+  millrace tail --source demo --output json | jq .properties`,
 		Args: noArguments,
 	}
 	var t target

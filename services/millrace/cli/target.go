@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net"
 	"net/url"
@@ -24,7 +25,8 @@ const (
 
 // target is the installation that a command talks to.
 type target struct {
-	dir string
+	dir   string
+	flags *flag.FlagSet // which know whether dir was given
 
 	ingest    string
 	writeKey  string
@@ -55,6 +57,7 @@ func (t *target) registerQuery(fs *flag.FlagSet) {
 }
 
 func (t *target) registerDir(fs *flag.FlagSet) {
+	t.flags = fs
 	fs.StringVar(&t.dir, "dir", up.DefaultDir, "`directory` of the `millrace up` to talk to, if it runs on this machine")
 }
 
@@ -62,6 +65,9 @@ func (t *target) registerDir(fs *flag.FlagSet) {
 func (t *target) door(waiting func(error, time.Duration)) (*client.Client, error) {
 	address, running := t.ingest, t.running()
 	if address == "" {
+		if err := t.installed(); err != nil {
+			return nil, err
+		}
 		address = cmp.Or(running.Ingest, defaultIngest)
 	}
 	key, err := t.key(address, running)
@@ -77,15 +83,37 @@ func (t *target) door(waiting func(error, time.Duration)) (*client.Client, error
 
 // counter connects to where questions are answered.
 func (t *target) counter(patience time.Duration, waiting func(error, time.Duration)) (*client.Client, error) {
-	address := t.query
-	if address == "" {
-		address = cmp.Or(t.running().Query, defaultQuery)
+	return t.questions(client.Config{Bearer: t.apiKey, Patience: patience, Waiting: waiting})
+}
+
+// questions connects to the query service; cfg is without its address.
+func (t *target) questions(cfg client.Config) (*client.Client, error) {
+	cfg.URL, cfg.Flag = t.query, client.FlagQuery
+	if cfg.URL == "" {
+		if err := t.installed(); err != nil {
+			return nil, err
+		}
+		cfg.URL = cmp.Or(t.running().Query, defaultQuery)
 	}
-	c, err := client.New(client.Config{URL: address, Bearer: t.apiKey, Flag: "query-url", Patience: patience, Waiting: waiting})
+	c, err := client.New(cfg)
 	if err != nil {
 		return nil, usageError{err}
 	}
 	return c, nil
+}
+
+// installed is an error if a directory was named in which there is no installation: whatever runs at the default address
+// is another one. One that has stopped is there, and that nothing answers shows later.
+func (t *target) installed() error {
+	given := false
+	t.flags.Visit(func(f *flag.Flag) { given = given || f.Name == "dir" })
+	if !given {
+		return nil
+	}
+	if _, err := up.ReadSecrets(t.dir); errors.Is(err, fs.ErrNotExist) {
+		return usageError{fmt.Errorf("--dir %s: there is no installation of `millrace up` in it", t.dir)}
+	}
+	return nil
 }
 
 // running is the installation of the directory, empty if none is ready there.

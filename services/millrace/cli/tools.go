@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -41,8 +42,8 @@ not there. A client that speaks HTTP needs no command: POST /mcp.`,
 		tools := c.Tools(svc.Version())
 		defer func() { _ = tools.Close() }() // nothing is lost with it
 		server := sdk.NewServer(mcp.About(svc.Version()), mcp.Options())
-		server.AddReceivingMiddleware(forward(tools))
-		err = server.Run(cmd.Context(), &sdk.IOTransport{Reader: io.NopCloser(a.stdin), Writer: unclosed{a.stdout}})
+		server.AddReceivingMiddleware(forward(tools, &t))
+		err = server.Run(cmd.Context(), answering{&sdk.IOTransport{Reader: io.NopCloser(a.stdin), Writer: unclosed{a.stdout}}})
 		if err != nil && !errors.Is(err, io.EOF) {
 			return fmt.Errorf("standard input and output: %w", err)
 		}
@@ -58,7 +59,7 @@ func (unclosed) Close() error { return nil }
 
 // forward lets the query service answer what is about tools. It need not be there yet when a client starts this command:
 // what is asked meanwhile says so.
-func forward(tools *client.Tools) sdk.Middleware {
+func forward(tools *client.Tools, t *target) sdk.Middleware {
 	return func(next sdk.MethodHandler) sdk.MethodHandler {
 		return func(ctx context.Context, method string, req sdk.Request) (sdk.Result, error) {
 			switch req := req.(type) {
@@ -69,7 +70,7 @@ func forward(tools *client.Tools) sdk.Middleware {
 				}
 				return res, nil
 			case *sdk.CallToolRequest:
-				res, err := tools.Call(ctx, &sdk.CallToolParams{Name: req.Params.Name, Arguments: req.Params.Arguments})
+				res, err := tools.Call(ctx, &sdk.CallToolParams{Name: req.Params.Name, Arguments: t.ofSource(req.Params.Name, req.Params.Arguments)})
 				var refused *jsonrpc.Error
 				switch {
 				case errors.As(err, &refused):
@@ -82,6 +83,26 @@ func forward(tools *client.Tools) sdk.Middleware {
 			return next(ctx, method, req)
 		}
 	}
+}
+
+// ofSource are the arguments of a call; of a user without a source they get that of the installation of --dir, as
+// `millrace user` does. It may have been started since.
+func (t *target) ofSource(tool string, given json.RawMessage) json.RawMessage {
+	running := t.running()
+	var args map[string]json.RawMessage
+	if tool != "user" || running.Source == "" || t.query != "" && t.query != running.Query ||
+		json.Unmarshal(given, &args) != nil || args == nil || args["source"] != nil {
+		return given
+	}
+	var err error
+	if args["source"], err = json.Marshal(running.Source); err != nil {
+		return given
+	}
+	filled, err := json.Marshal(args)
+	if err != nil {
+		return given
+	}
+	return filled
 }
 
 // failedCall is a result in which a model reads what is wrong.

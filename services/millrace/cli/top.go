@@ -19,8 +19,8 @@ func (a *app) top() *cobra.Command {
 of events without a DIMENSION, else path, browser, utm_source, properties.plan
 and so on.`,
 		Example: `  millrace top
-  millrace top path --event page --last 7d
-  millrace top properties.category --event 'Order Completed' --measure sum --property revenue`,
+  millrace top path --last 7d
+  millrace top properties.category --event 'Product Added' --measure sum --property price`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return usageError{fmt.Errorf("%s takes one dimension; got %q too", cmd.CommandPath(), args[1])}

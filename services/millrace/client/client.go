@@ -25,6 +25,8 @@ type Config struct {
 	Bearer string
 	// Flag is the command's flag that sets URL, for error texts.
 	Flag string
+	// KeyHint says how to give a key where the service wants one; "" is how it is given to the service of Flag.
+	KeyHint string
 	// Patience is how long one call may be tried again; 0 tries once.
 	Patience time.Duration
 	// Waiting, if set, is told before each further try.
@@ -37,6 +39,9 @@ type Client struct {
 	base *url.URL
 	http *http.Client
 }
+
+// FlagQuery is the flag that sets the address of the query service.
+const FlagQuery = "query-url"
 
 // answerLimit bounds what is read of an answer that is kept in memory.
 const answerLimit = 64 << 20
@@ -122,7 +127,7 @@ func (c *Client) once(ctx context.Context, req request) (res *http.Response, err
 	}
 	body, _ := io.ReadAll(io.LimitReader(res.Body, 1<<20)) // a cut body only shortens the message
 	_ = res.Body.Close()                                   // what went wrong is reported already
-	err = problem(res.StatusCode, body)
+	err = c.problem(res.StatusCode, body)
 	if !passing(res.StatusCode) {
 		return nil, err, backoff.Permanent(err)
 	}

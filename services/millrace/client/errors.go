@@ -18,6 +18,8 @@ type StatusError struct {
 	Code   string // a stable word of the service, if it gave one
 	Msg    string // for people
 	Detail json.RawMessage
+
+	keyHint string // what to do about a 401
 }
 
 // Error implements error.
@@ -26,17 +28,17 @@ func (e *StatusError) Error() string {
 	if text == "" {
 		text = http.StatusText(e.Status)
 	}
-	if hint := hint(e.Status); hint != "" {
+	if hint := e.hint(); hint != "" {
 		text += "; " + hint
 	}
 	return fmt.Sprintf("%s (HTTP %d)", text, e.Status)
 }
 
 // hint says what the one who typed the command can do.
-func hint(status int) string {
-	switch status {
+func (e *StatusError) hint() string {
+	switch e.Status {
 	case http.StatusUnauthorized:
-		return "give the source's key with --write-key or MILLRACE_WRITE_KEY"
+		return e.keyHint
 	case http.StatusNotFound:
 		return "is this the right address and port?"
 	case http.StatusRequestEntityTooLarge:
@@ -45,6 +47,27 @@ func hint(status int) string {
 		return "the installation is full or over its limits: look at `millrace status`"
 	}
 	return ""
+}
+
+// How a key is given, by the service that wants one.
+const (
+	hintWriteKey = "give the source's key with --write-key or MILLRACE_WRITE_KEY"
+	hintAPIKey   = "give a key of the query service with --api-key or MILLRACE_API_KEY"
+	// HintEither is for a question that both kinds of key open.
+	HintEither = hintAPIKey + ", or the source's key with --write-key or MILLRACE_WRITE_KEY"
+)
+
+// problem reads an error and says how a key is given to this service.
+func (c *Client) problem(status int, body []byte) *StatusError {
+	e := problem(status, body)
+	e.keyHint = c.cfg.KeyHint
+	if e.keyHint == "" {
+		e.keyHint = hintWriteKey
+		if c.cfg.Flag == FlagQuery {
+			e.keyHint = hintAPIKey
+		}
+	}
+	return e
 }
 
 // problem reads the error body of a service: problem+json, {"error": ...} or

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/millrace/millrace/services/query/reader"
 )
 
 // Question is one SQL statement.
@@ -20,7 +22,7 @@ type Question struct {
 	Wait   time.Duration     // for After, at the service; 0 leaves it to the service
 }
 
-// SQL asks a question. The caller reads and closes the answer.
+// SQL asks a question. The caller reads and closes the answer, which ends with [ErrCut] if it is not whole.
 func (c *Client) SQL(ctx context.Context, q Question) (io.ReadCloser, error) {
 	values := url.Values{}
 	if q.Format != "" {
@@ -47,9 +49,9 @@ func (c *Client) SQL(ctx context.Context, q Question) (io.ReadCloser, error) {
 	if res.StatusCode != http.StatusOK {
 		defer func() { _ = res.Body.Close() }()                // it was only read
 		body, _ := io.ReadAll(io.LimitReader(res.Body, 1<<20)) // a cut body only shortens the message
-		return nil, problem(res.StatusCode, body)
+		return nil, c.problem(res.StatusCode, body)
 	}
-	return res.Body, nil
+	return newCutReader(res.Body, res.Header.Get(reader.HeaderExceptionTag)), nil
 }
 
 // longWait is one wait at the service; it lets none be longer than 30 s.

@@ -117,7 +117,7 @@ func (t *Tools) plain(err error) error {
 	var status *StatusError
 	switch {
 	case errors.As(err, &status) && status.Status == http.StatusUnauthorized:
-		return fmt.Errorf("%s: give a key of the query service with --api-key or MILLRACE_API_KEY", status.Msg)
+		return fmt.Errorf("%s: %s", status.Msg, hintAPIKey)
 	case errors.As(err, &status):
 		return status
 	}
@@ -152,5 +152,5 @@ func (k keyed) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	defer func() { _ = res.Body.Close() }()                // it was only read
 	body, _ := io.ReadAll(io.LimitReader(res.Body, 1<<20)) // a cut body only shortens the message
-	return nil, problem(res.StatusCode, body)
+	return nil, k.c.problem(res.StatusCode, body)
 }

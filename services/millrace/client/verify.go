@@ -36,7 +36,7 @@ func (c *Client) Verify(ctx context.Context, wait time.Duration, progress func(j
 			if err := json.Unmarshal(line.Error, &p); err != nil {
 				return nil, fmt.Errorf("the reconciliation failed: %s", line.Error)
 			}
-			return nil, problem(p.Status, line.Error)
+			return nil, c.problem(p.Status, line.Error)
 		case line.Progress != nil:
 			progress(line.Progress)
 		}

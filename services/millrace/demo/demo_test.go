@@ -36,7 +36,7 @@ func TestTheShopIsBelievable(t *testing.T) {
 	scanner, ev := event.NewScanner(event.DefaultLimits()), event.Event{}
 	names, reasons, ids := map[string]int{}, map[event.Reason]int{}, map[string]bool{}
 	sources, users := map[string]bool{}, map[string]bool{}
-	revenue := 0.0
+	revenue, pages := 0.0, 0
 	const n = 10_000
 	for range n {
 		raw := shop.Next(now)
@@ -49,6 +49,9 @@ func TestTheShopIsBelievable(t *testing.T) {
 		sources[string(ev.Campaign.Source)] = true
 		users[string(ev.User())] = true
 		for _, f := range ev.Properties {
+			if string(ev.Type) == "page" && string(f.Key) == "section" && string(f.Value) == "product" {
+				pages++
+			}
 			if string(f.Key) == "revenue" {
 				revenue += f.Num
 			}
@@ -76,6 +79,13 @@ func TestTheShopIsBelievable(t *testing.T) {
 		if names[name] == 0 {
 			t.Errorf("nobody does %q: %v", name, names)
 		}
+	}
+	// Each product page has its view, but for those that have come up last.
+	if views := names["track Product Viewed"]; views > pages || views < pages-visitors {
+		t.Errorf("%d product pages and %d views", pages, views)
+	}
+	if names["track Product Added"] >= names["track Product Viewed"] {
+		t.Errorf("more things are put into carts than are looked at: %v", names)
 	}
 	if names["track Order Completed"] >= names["track Product Added"] {
 		t.Errorf("more orders than things put into carts: %v", names)

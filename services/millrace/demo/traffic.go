@@ -27,12 +27,15 @@ type Config struct {
 // Rates that make sense for a demonstration: a sign of life a minute, and what
 // one connection can carry.
 const (
-	minRate = 0.01
-	maxRate = 20_000
+	MinRate = 0.01
+	MaxRate = 20_000
 )
 
 // ErrRate says that the rate is out of bounds.
-var ErrRate = fmt.Errorf("demo rate: want %g to %d events a second", minRate, maxRate)
+var ErrRate = fmt.Errorf("demo rate: want %g to %d events a second", MinRate, MaxRate)
+
+// ValidRate says whether a shop can have so many events a second; NaN is none.
+func ValidRate(rate float64) bool { return rate >= MinRate && rate <= MaxRate }
 
 // Traffic sends what happens in a Shop.
 type Traffic struct {
@@ -45,7 +48,7 @@ func New(cfg Config) (*Traffic, error) {
 	if cfg.Door == nil || cfg.Log == nil {
 		return nil, errors.New("demo: Door and Log are required")
 	}
-	if cfg.Rate < minRate || cfg.Rate > maxRate {
+	if !ValidRate(cfg.Rate) {
 		return nil, fmt.Errorf("%w, not %g", ErrRate, cfg.Rate)
 	}
 	return &Traffic{cfg: cfg, shop: NewShop(cfg.Seed, fmt.Sprintf("%x", time.Now().UnixMilli()))}, nil

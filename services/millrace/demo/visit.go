@@ -21,6 +21,8 @@ type visit struct {
 	previous string
 	title    string
 	looking  product // "" sku while not at a product
+	opened   product // whose page has just come up, and is looked at next
+	leaves   bool    // after that
 	cart     []line
 	checkout bool
 }
@@ -66,9 +68,12 @@ func (s *Shop) step(v *visit, now time.Time) (act, bool) {
 	switch {
 	case v.page == "":
 		return v.goTo("/", "Mill Shop"), true
+	case v.opened.sku != "":
+		p := v.opened
+		v.opened = product{}
+		return act{kind: "track", name: "Product Viewed", properties: productProperties(p)}, !v.leaves
 	case v.device.bot:
-		p := s.goods[s.rng.IntN(len(s.goods))]
-		return v.goTo("/products/"+p.sku, p.name), s.rng.IntN(12) > 0
+		return v.open(s.goods[s.rng.IntN(len(s.goods))], s.rng.IntN(12) > 0)
 	case v.checkout:
 		return s.order(v), s.rng.IntN(2) == 0
 	case len(v.cart) > 0 && v.page == "/cart":
@@ -93,17 +98,18 @@ func (s *Shop) browse(v *visit) (act, bool) {
 		return act{kind: "track", name: "Products Searched", properties: map[string]any{"query": word, "results": s.rng.IntN(12)}}, stays
 	}
 	p := s.goods[s.rng.IntN(len(s.goods))]
-	if v.page == "/products/"+p.sku {
-		v.looking = p
-		return act{kind: "track", name: "Product Viewed", properties: productProperties(p)}, stays
-	}
-	if s.rng.IntN(4) == 0 {
-		v.looking = product{}
+	if v.page == "/products/"+p.sku || s.rng.IntN(4) == 0 {
 		return v.goTo("/c/"+p.category, "Category: "+p.category), stays
 	}
+	return v.open(p, stays)
+}
+
+// open goes to the page of a product. Nobody leaves before its Product Viewed: a shop sends both at once, and a funnel begins
+// with the second.
+func (v *visit) open(p product, stays bool) (act, bool) {
 	a := v.goTo("/products/"+p.sku, p.name)
-	v.looking = p
-	return a, stays
+	v.looking, v.opened, v.leaves = p, p, !stays
+	return a, true
 }
 
 func (v *visit) goTo(path, title string) act {

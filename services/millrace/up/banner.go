@@ -11,6 +11,13 @@ import (
 // banner is what a person needs next, each line ready to be copied.
 func (c *Config) banner(r Ready, b Budget, d disk) {
 	sql := "SELECT event, user_id, timestamp, properties FROM events ORDER BY received_at DESC LIMIT 5"
+	bearer, ask := "", "/v1/ask' -H 'X-Write-Key: "+r.WriteKey+"'"
+	if len(c.APIKeys) > 0 || c.AccessFile != "" {
+		bearer = " -H 'Authorization: Bearer <key>'" // only its owner knows one
+	}
+	if c.AskNeedsAPIKey {
+		ask = "/v1/ask?source=" + r.Source + "'" + bearer
+	}
 	size := func(n int64) string { return svc.Bytes(n).Short() }
 	lines := []string{
 		"",
@@ -38,7 +45,11 @@ func (c *Config) banner(r Ready, b Budget, d disk) {
 		"",
 		"and ask for it:",
 		"",
-		"  curl '"+r.Query+"/v1/sql?format=PrettyCompact' -d '"+sql+"'",
+		"  curl '"+r.Query+"/v1/sql?format=PrettyCompact'"+bearer+" -d '"+sql+"'",
+		"",
+		"or send it as a request, and see who asks:",
+		"",
+		"  curl '"+r.Query+ask+" -d '{\"userId\":\"ada\",\"event\":\"Help Requested\",\"properties\":{\"topic\":\"baking\"}}'",
 		"",
 		"Ctrl-C stops everything.",
 	)

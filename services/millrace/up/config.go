@@ -14,6 +14,7 @@ import (
 	"github.com/millrace/millrace/libs/eventdb"
 	"github.com/millrace/millrace/libs/svc"
 	"github.com/millrace/millrace/services/ingester"
+	"github.com/millrace/millrace/services/millrace/demo"
 	"github.com/millrace/millrace/services/query"
 )
 
@@ -123,6 +124,8 @@ func (c *Config) Validate() error {
 		return errors.New("--demo: not with --ingest-tls-cert: it calls the door 127.0.0.1, which no certificate is for")
 	case c.DrainTimeout <= 0:
 		return errors.New("--drain-timeout: must be positive")
+	case c.DemoRate < 0 || c.Demo && !demo.ValidRate(c.DemoRate):
+		return fmt.Errorf("--demo-rate %g: want %g to %d events a second", c.DemoRate, demo.MinRate, demo.MaxRate)
 	case c.Durability != string(eventdb.DurabilityProcess) && c.Durability != string(eventdb.DurabilityPower):
 		return fmt.Errorf("--durability %q: want process or power", c.Durability)
 	}

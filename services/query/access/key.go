@@ -77,6 +77,9 @@ func (k *Key) Sources() (sources []string, all bool) {
 // Sees says whether the key sees the events of a source.
 func (k *Key) Sees(source string) bool { return k.sources == nil || slices.Contains(k.sources, source) }
 
+// WhichSource is the detail of the problem that no source was named.
+const WhichSource = "name the source: ?source=<name>, or the member source of an ask"
+
 // Source is the one source that a request of the key is about: the key's own if it has exactly one, else the one that
 // the request names. The error is a problem: 403 for a source of others, 400 when none is named.
 func (k *Key) Source(named string) (string, error) {
@@ -89,7 +92,7 @@ func (k *Key) Source(named string) (string, error) {
 	case len(k.sources) == 1:
 		return k.sources[0], nil
 	}
-	return "", problem.New(http.StatusBadRequest, problem.BadRequest, "name the source: ?source=<name>, or the member source of an ask")
+	return "", problem.New(http.StatusBadRequest, problem.BadRequest, WhichSource)
 }
 
 // Allows says whether a key may ask a kind of question.

@@ -61,7 +61,7 @@ func TestCacheIsBounded(t *testing.T) {
 func TestAnswerSaysWhatItIs(t *testing.T) {
 	r := newRig(t)
 	a := r.ask("trend", url.Values{"sample": {"0.25"}, "last": {"2d"}, "event": {"A"}, "compare": {"1"}})
-	if a.Sample != 0.25 || a.Watermark != "0:7" || !a.AsOf.Equal(r.now) || a.Statistics.Statements != 2 || a.Previous == nil {
+	if a.Sample != 0.25 || a.Watermark != "0:7" || !a.AsOf.Equal(r.now) || a.Statistics.Statements != 3 || a.Previous == nil {
 		t.Errorf("%+v", a)
 	}
 	if got := fmt.Sprint(a.Question["interval"], a.Question["measure"], a.Question["event"], a.Question["zone"]); got != "hourcount[A]UTC" {
@@ -107,6 +107,61 @@ func TestNotes(t *testing.T) {
 	}
 }
 
+// So does a name that no event has. It is looked for only where the answer has nothing of it.
+func TestNotesOfNames(t *testing.T) {
+	r := newRig(t)
+	r.store([]happening{
+		{source: "web", typ: "track", event: "Viewed", user: "u", at: r.now.Add(-time.Hour)},
+		{source: "web", typ: "track", event: "Old", user: "u", at: r.now.AddDate(0, -5, 0), idx: 1},
+		{source: "web", typ: "identify", user: "u", at: r.now.AddDate(0, -5, 0), idx: 2},
+		{source: "app", typ: "track", event: "Tapped", user: "u", at: r.now, idx: 3},
+	})
+	no := func(name, where string) string {
+		return fmt.Sprintf("there are no events named %q%s, of any time: is that the name?", name, where)
+	}
+	for _, tc := range []struct {
+		report, query string
+		asked         int // statements behind those of the report
+		notes         []string
+	}{
+		{"trend", "event=Viewed", 0, nil},
+		{"trend", "event=Veiwed", 1, []string{no("Veiwed", "")}},
+		{"trend", "event=Old", 1, nil},
+		{"trend", "event=Old", 0, nil}, // it stays known
+		{"trend", "event=identify", 1, nil},
+		{"trend", "event=it's", 1, []string{no("it's", "")}},
+		{"trend", "event=Veiwed&event=Viewed", 0, nil},
+		{"trend", "event=Tapped&source=web", 2, []string{no("Tapped", " in the source web")}},
+		{"trend", "event=Veiwed&source=wbe", 1, []string{`there are no events of the source "wbe", of any time: is that its name?`}},
+		{"top", "event=Veiwed", 1, []string{no("Veiwed", "")}},
+		{"top", "event=Veiwed&measure=sum&property=x", 1, []string{no("Veiwed", "")}},
+		{"funnel", "step=Viewed&step=Bougth", 1, []string{no("Bougth", "")}},
+		{"retention", "start=Veiwed", 1, []string{no("Veiwed", "")}},
+		{"retention", "start=Viewed&return=Bougth", 1, []string{no("Bougth", "")}},
+		{"paths", "start=Veiwed", 1, []string{no("Veiwed", "")}},
+		{"sessions", "event=Veiwed", 1, []string{no("Veiwed", "")}},
+		{"stickiness", "event=Veiwed", 1, []string{no("Veiwed", "")}},
+		{"revenue", "", 1, []string{no("Order Completed", "")}},
+		{"timeline", "user=u&event=Veiwed", 1, []string{no("Veiwed", "")}},
+	} {
+		asked := r.asked
+		values, err := url.ParseQuery(tc.query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a := r.ask(tc.report, values); fmt.Sprint(a.Notes) != fmt.Sprint(tc.notes) || r.asked != asked+1+tc.asked {
+			t.Errorf("%s?%s: notes %q, %d statements", tc.report, tc.query, a.Notes, r.asked-asked)
+		}
+	}
+	// What one key sees is not told to another.
+	for sees, want := range map[string]int{"web": 0, "app": 1} {
+		a, err := r.reports.Answer(t.Context(), Asker{DB: r, Sources: []string{sees}}, "trend", url.Values{"event": {"Old"}})
+		if err != nil || len(a.Notes) != want {
+			t.Errorf("%s: %q, %v", sees, a.Notes, err)
+		}
+	}
+}
+
 // The key of the table prunes: of many days, a report over one reads that one, of many sources its own.
 func TestReportsReadWhatTheyAskFor(t *testing.T) {
 	r := newRig(t)
@@ -124,7 +179,8 @@ func TestReportsReadWhatTheyAskFor(t *testing.T) {
 		r.store(events)
 	}
 	r.db.Exec("OPTIMIZE TABLE millrace.events FINAL")
-	r.ask("top", url.Values{"source": {"web"}, "last": {"1d"}}) // now the source is known
+	// Now the source is known, and that there is B, which nobody does who did A.
+	r.ask("funnel", url.Values{"source": {"web"}, "last": {"1d"}, "step": {"A", "B"}})
 	for name, more := range map[string]string{
 		"trend": "&by=browser", "top": "", "funnel": "&step=A&step=B", "retention": "", "paths": "", "sessions": "", "stickiness": "", "revenue": "&event=A",
 		"timeline": "&user=u1",

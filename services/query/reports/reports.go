@@ -199,18 +199,19 @@ func (r *Reports) Answer(ctx context.Context, who Asker, name string, values url
 		a.Sample = float64(in.scope.sample) / wholeSample
 	}
 	var err error
-	if a.Result, err = c.result(ctx, q); err != nil {
+	var nothingOf []string
+	if a.Result, nothingOf, err = c.result(ctx, q); err != nil {
 		return nil, fmt.Errorf("report %s: %w", name, err)
 	}
 	if in.compare {
 		c.scope.period = c.scope.previous()
 		p := &Previous{From: c.scope.from, To: c.scope.to}
-		if p.Result, err = c.result(ctx, q); err != nil {
+		if p.Result, _, err = c.result(ctx, q); err != nil {
 			return nil, fmt.Errorf("report %s, the previous period: %w", name, err)
 		}
 		a.Previous = p
 	}
-	if a.Notes, err = r.notes(ctx, c, named); err != nil {
+	if a.Notes, err = r.notes(ctx, c, who, named, nothingOf); err != nil {
 		return nil, fmt.Errorf("report %s: %w", name, err)
 	}
 	a.Statistics = c.stats
@@ -220,14 +221,14 @@ func (r *Reports) Answer(ctx context.Context, who Asker, name string, values url
 	return a, nil
 }
 
-func (c *call) result(ctx context.Context, q question) (json.RawMessage, error) {
+// result is the answer as JSON, and the names of events of which it has none.
+func (c *call) result(ctx context.Context, q question) (text json.RawMessage, nothingOf []string, err error) {
 	result, err := q.answer(ctx, c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	text, err := json.Marshal(result)
-	if err != nil {
-		return nil, fmt.Errorf("write the result: %w", err)
+	if text, err = json.Marshal(result); err != nil {
+		return nil, nil, fmt.Errorf("write the result: %w", err)
 	}
-	return text, nil
+	return text, unseen(q, result), nil
 }

@@ -77,7 +77,7 @@ func (g *Gate) sendEvents(w http.ResponseWriter, r *http.Request, a *Answer) err
 			if json.Unmarshal(l.Progress, &p) == nil { // else only the sums are older
 				stats.note(p)
 			}
-			out.send("progress", l.Progress)
+			out.send("progress", numbers(l.Progress))
 		case l.Meta != nil:
 			out.send("meta", l.Meta)
 		case l.Totals != nil:
@@ -114,6 +114,19 @@ func cutProblem(id string, err error) *problem.Problem {
 	p := reader.Problem(err)
 	p.QueryID = id
 	return p
+}
+
+// numbers are the numbers of a progress as such, which ClickHouse writes as text, so that they read like those of done.
+func numbers(text json.RawMessage) json.RawMessage {
+	var list map[string]json.Number // which text is taken for too
+	if json.Unmarshal(text, &list) != nil {
+		return text
+	}
+	plain, err := json.Marshal(list)
+	if err != nil {
+		return text
+	}
+	return plain
 }
 
 func (s *Statistics) note(p progress) {

@@ -56,8 +56,9 @@ func (e *entry) shown() shown {
 	return shown{place: e.place, kind: e.kind, name: e.name, id: e.id, request: e.request, properties: e.properties}
 }
 
-// requestMark is the field that ask adds to an event, so that the next one knows what has changed since.
-const requestMark = "millrace_request"
+// requestMark is the field that ask adds to an event, so that the next one knows what has changed since. The enricher drops
+// it from events that came by other doors; whatever its value, a row that has it is a request.
+const requestMark = frame.RequestMark
 
 // eventOf reads a row of the tail.
 func eventOf(shard int, seq uint64, v *frame.View, r int) entry {
