@@ -3,6 +3,7 @@ package ingester
 import (
 	"bytes"
 	"io"
+	"net/http"
 	"strings"
 
 	"github.com/millrace/millrace/libs/event"
@@ -25,11 +26,28 @@ func encodingOf(label string, body []byte) string {
 	if encoding := sniff(body); encoding != "" {
 		return encoding
 	}
-	label = strings.ToLower(strings.TrimSpace(label))
-	if label == "" || label == "identity" || isText(body) {
+	if isText(body) {
+		return ""
+	}
+	return labelled(label)
+}
+
+// labelled is what a Content-Encoding says, "" for nothing.
+func labelled(label string) string {
+	if label = strings.ToLower(strings.TrimSpace(label)); label == "identity" {
 		return ""
 	}
 	return label
+}
+
+// isOpaque says whether a body is the data of a binary CloudEvent and no text: then a first byte means nothing.
+func isOpaque(h http.Header) bool {
+	if h.Get("Ce-Specversion") == "" {
+		return false
+	}
+	kind, _, _ := strings.Cut(h.Get("Content-Type"), ";")
+	kind = strings.ToLower(strings.TrimSpace(kind))
+	return kind != "" && !strings.Contains(kind, "json") && !strings.HasPrefix(kind, "text/")
 }
 
 // sniff is the encoding that a body shows by itself.

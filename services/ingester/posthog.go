@@ -73,9 +73,14 @@ const maxDrained = 32 << 20
 
 // drain reads what is left of a body, without keeping it. A sender that asked first (Expect) has not sent it.
 func drain(r *http.Request) {
-	if r.Body != nil && r.Header.Get("Expect") == "" {
-		_, _ = io.CopyN(io.Discard, r.Body, maxDrained) // the answer goes out whatever this says
+	if r.Body == nil || r.Header.Get("Expect") != "" {
+		return
 	}
+	body := io.Reader(r.Body)
+	if b, ok := body.(seated); ok {
+		body = b.ReadCloser // what is not kept takes nobody's share
+	}
+	_, _ = io.CopyN(io.Discard, body, maxDrained) // the answer goes out whatever this says
 }
 
 // brief lets answers that change with the door's settings be kept for a minute: what browsers save by asking once a page.

@@ -162,6 +162,9 @@ func (to *route) task(method string) task {
 	return nil
 }
 
+// keyInBody says whether a write key may be in the body, which then has to be read before it is known whose it is.
+func (to *route) keyInBody() bool { return to.tongue == tongueSegment || to.tongue == tonguePostHog }
+
 // head is how the answer to stored events begins: with what the SDK's own service would say.
 func (to *route) head() string {
 	switch to.tongue {

@@ -30,12 +30,13 @@ func (s *Ingester) sourceOf(r *http.Request) (source *sources.Source, err error)
 
 // sourceInBody finds whose the key in a body is.
 func (s *Ingester) sourceInBody(r *http.Request, key string) (*sources.Source, error) {
+	known := s.sources.Loaded()
 	source, err := s.sourceByKey(r, key)
 	if source == nil && err == nil && r.URL.RawQuery != "" {
 		source, err = s.sourceByKey(r, r.URL.Query().Get(lastQueryKey))
 	}
 	if source == nil && err == nil {
-		return nil, s.unknownKey()
+		return nil, s.unknownKey(known)
 	}
 	return source, err
 }
@@ -55,8 +56,12 @@ func (s *Ingester) sourceByKey(r *http.Request, key string) (*sources.Source, er
 	return source, nil
 }
 
-// unknownKey is what a request is told that shows no key that anybody has.
-func (s *Ingester) unknownKey() error {
+// unknownKey is what a request is told that shows no key that anybody has. If the sources were not known when it was
+// looked for, it may be a good one.
+func (s *Ingester) unknownKey(known bool) error {
+	if !known {
+		return errStarting
+	}
 	_, err := s.sender("") // words it
 	return err
 }
