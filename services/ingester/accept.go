@@ -197,8 +197,6 @@ func wholeBody(err error) (event.Reason, string) {
 		return event.ReasonTooLarge, err.Error()
 	case errors.Is(err, event.ErrTooManyEvents):
 		return event.ReasonTooManyEvents, err.Error()
-	case errors.Is(err, errMapping):
-		return event.ReasonPanic, err.Error()
 	case errors.Is(err, event.ErrEncoding), errors.Is(err, event.ErrDecompression):
 		return event.ReasonDecompression, err.Error()
 	}

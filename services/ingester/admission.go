@@ -155,6 +155,16 @@ func (d *door) admit(in *intake, now time.Time) error {
 			}
 		}
 	}
+	// The rate comes first and is counted last, so that a request that is refused
+	// takes nothing of it, and one over its rate, which comes again, nothing of the
+	// rest.
+	bytes := 0
+	if s := in.source; s != nil {
+		bytes = in.size()
+		if wait, ok := s.Allows(now, len(in.rows), bytes); !ok && d.minds(in) {
+			return limited(wait)
+		}
+	}
 	if n := len(in.rejected); n > 0 && !d.refusals.allow(in.from.source, n, now) {
 		return errRefusals
 	}
@@ -162,14 +172,18 @@ func (d *door) admit(in *intake, now time.Time) error {
 		return err
 	}
 	if s := in.source; s != nil {
-		wait, ok := s.Take(now, len(in.rows), in.size())
-		// Too many waiting messages of one source would keep NATS from delivering
-		// those of others; they are stored already, so they may as well go on.
-		if !ok && (in.from.door != doorNATS || d.delayed.Load() < d.mostDelayed) {
+		if wait, ok := s.Take(now, len(in.rows), bytes); !ok && d.minds(in) {
 			return limited(wait)
 		}
 	}
 	return nil
+}
+
+// minds says whether in may be refused for the rate of its source. Too many
+// waiting messages of one source would keep NATS from delivering those of others;
+// they are stored already, so they may as well go on.
+func (d *door) minds(in *intake) bool {
+	return in.from.door != doorNATS || d.delayed.Load() < d.mostDelayed
 }
 
 // demands is what the rows of in would take of shards under pressure, nil when
@@ -199,20 +213,31 @@ func (d *door) crowded() error {
 			return fmt.Errorf("%w: %w", errNotAdmitted, err)
 		}
 	}
-	waiting := d.delayed.Load() >= d.mostDelayed
 	for _, l := range d.lanes {
 		// A closed shard does not stop the others.
 		if err := l.admits(); errors.Is(err, errShardFull) {
 			return err
-		}
-		if _, pressed := l.capacity(); pressed && waiting {
-			return errFairShare
 		}
 	}
 	if d.budget.used.Load() > min(d.budget.max/2, crowdedBytes) {
 		return errBusy
 	}
 	return nil
+}
+
+// spares says whether the NATS door should pull little for now: most of what it
+// pulls of sources that have had their part comes again. Among it are messages of
+// others, so it may not stop.
+func (d *door) spares() bool {
+	if d.delayed.Load() < d.mostDelayed {
+		return false
+	}
+	for _, l := range d.lanes {
+		if _, pressed := l.capacity(); pressed {
+			return true
+		}
+	}
+	return false
 }
 
 // budget bounds the bytes that requests and frames hold in memory.

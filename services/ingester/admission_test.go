@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/bus/sources"
 )
 
 func TestAFullStreamIsTooManyRequests(t *testing.T) {
@@ -131,5 +132,46 @@ func TestRefusalsOfEverNewSourcesTakeNoEndlessMemory(t *testing.T) {
 	}
 	if n := len(r.bySource); n > maxLimiters {
 		t.Errorf("%d sources are kept", n)
+	}
+}
+
+// TestWhatIsOverTheRateTakesNothingElse: it comes again, and with it what it
+// would be refused for.
+func TestWhatIsOverTheRateTakesNothingElse(t *testing.T) {
+	r := startRig(t, startNATS(t), func(c *Config) { c.Plan.Shards = 1; c.Plan.Sizes.Raw = 16 << 20 }).opened()
+	r.in.door.refusals.burst, r.in.door.refusals.perSecond = 50, 0
+	r.register(sources.Record{Name: "web", Rate: sources.Rate{EventsPerSecond: 10, BurstSeconds: 60}})
+	d, web, now := r.in.door, r.in.sources.Find("web"), time.Now()
+	body := []byte("[" + strings.Repeat("1,", 9) + "1]")
+	ask := func() error {
+		in := newIntake(d.limits, 1)
+		in.sources = r.in.sources
+		in.start(origin{door: doorHTTP, source: "web"})
+		if err := in.read(body); err != nil {
+			t.Fatal(err)
+		}
+		return d.admit(in, now)
+	}
+	web.Take(now, 1200, 1) // a debt of a minute
+	for range 10 {
+		if p, ok := errors.AsType[*problem](ask()); !ok || p.Code != "rate_limited" {
+			t.Fatalf("want it over its rate: %v", p)
+		}
+	}
+	now = now.Add(time.Hour)
+	for i := range 5 { // 50 refused events
+		if err := ask(); err != nil {
+			t.Fatalf("request %d: %v", i, err)
+		}
+	}
+	if err := ask(); !errors.Is(err, errRefusals) {
+		t.Errorf("too many refused: %v", err)
+	}
+	// And one that is refused for something else takes nothing of the rate.
+	if _, ok := web.Allows(now, 550, 1); !ok {
+		t.Error("a request that was refused has taken of the rate")
+	}
+	if _, ok := web.Allows(now, 551, 1); ok {
+		t.Error("the requests that were taken have taken nothing of the rate")
 	}
 }

@@ -64,8 +64,6 @@ func problemOf(err error) *problem {
 		return newProblem(http.StatusBadRequest, "unknown_encoding", event.ErrEncoding.Error())
 	case errors.Is(err, event.ErrDecompression):
 		return newProblem(http.StatusBadRequest, "broken_encoding", event.ErrDecompression.Error())
-	case errors.Is(err, errMapping):
-		return newProblem(http.StatusBadRequest, "unreadable_body", errMapping.Error())
 	case errors.Is(err, errShardFull):
 		return passing(http.StatusTooManyRequests, "shard_full", errShardFull, 5)
 	case errors.Is(err, errBusy):

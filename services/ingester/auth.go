@@ -27,10 +27,11 @@ func writeKeyOf(r *http.Request) string {
 // read, a key that is not known may be a good one: SDKs drop what is answered
 // with 401.
 func (s *Ingester) sender(key string) (*sources.Source, error) {
+	settled := s.sources.Loaded() // before the lookup: they may be read between the two
 	if source, ok := s.sources.ByKey(key); ok {
 		return source, nil
 	}
-	if !s.sources.Loaded() {
+	if !settled {
 		return nil, errStarting
 	}
 	return nil, newProblem(http.StatusUnauthorized, "unknown_write_key",

@@ -131,13 +131,17 @@ func TestSettings(t *testing.T) {
 		}
 	}).opened()
 	for _, c := range []struct{ host, proto, want string }{
-		{"collect.example, inner", "https, http", `"apiHost":"collect.example/v1","protocol":"https"`},
+		{"evil.example, collect.example", "http, https", `"apiHost":"collect.example/v1","protocol":"https"`},
 		{"collect.example:8443", "https", `"apiHost":"collect.example:8443/v1","protocol":"https"`},
 		{`evil.example/"`, "javascript", `"apiHost":"` + behind.in.Addr() + `/v1","protocol":"http"`},
 	} {
 		a := behind.ask("GET", "/v1/projects/"+testKey+"/settings", "", "X-Forwarded-Host", c.host, "X-Forwarded-Proto", c.proto).want(t, 200)
 		if !strings.Contains(string(a.Body), c.want) {
 			t.Errorf("%+v: %s", c, a.Body)
+		}
+		vary := strings.Join(a.Header.Values("Vary"), ", ")
+		if a.Header.Get("Cache-Control") != "private, max-age=60" || !strings.Contains(vary, "X-Forwarded-Host, X-Forwarded-Proto") || !strings.Contains(vary, "Origin") {
+			t.Errorf("a shared cache may keep it for others: %v", a.Header)
 		}
 	}
 }
@@ -166,8 +170,23 @@ func TestTheSnippetsScript(t *testing.T) {
 	if plain.Header.Get("ETag") == packed.Header.Get("ETag") {
 		t.Error("two forms have one ETag")
 	}
-	// Nothing answers 304, which some SDKs would take for stored events on other paths.
-	r.ask("GET", "/analytics.js/v1/x/analytics.min.js", "", "If-None-Match", plain.Header.Get("ETag")).want(t, 200)
+	for _, c := range []struct {
+		accept, has string
+		want        int
+	}{
+		{"identity", plain.Header.Get("ETag"), 304},
+		{"gzip", "W/" + packed.Header.Get("ETag"), 304}, // of a proxy
+		{"gzip", plain.Header.Get("ETag"), 200},
+		{"identity", `"old"`, 200},
+	} {
+		a := r.ask("GET", "/analytics.js/v1/x/analytics.min.js", "", "Accept-Encoding", c.accept, "If-None-Match", c.has, "Range", "bytes=0-3").want(t, c.want)
+		if h := a.Header; h.Get("Cache-Control") != "public, max-age=3600" || h.Get("ETag") == "" || (len(a.Body) > 0) != (c.want == 200) {
+			t.Errorf("%+v: %v, %d bytes", c, h, len(a.Body))
+		}
+		if c.want == 200 && c.accept == "identity" && !bytes.Equal(a.Body, plain.Body) {
+			t.Errorf("%+v: another script, %d bytes", c, len(a.Body))
+		}
+	}
 	all, err := loadAssets()
 	if err != nil || len(all) != 9 {
 		t.Fatalf("%d scripts, %v", len(all), err)

@@ -62,7 +62,13 @@ func (g *gate) client(c net.Conn) netip.Addr {
 	if g.isProxy(a) {
 		return netip.Addr{}
 	}
-	if a.Is6() { // one client has a whole /64
+	return clientNet(a)
+}
+
+// clientNet stands for all addresses that one client has: of IPv6 it is a whole /64.
+func clientNet(a netip.Addr) netip.Addr {
+	a = a.Unmap().WithZone("")
+	if a.Is6() {
 		if p, err := a.Prefix(64); err == nil {
 			a = p.Addr()
 		}

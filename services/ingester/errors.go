@@ -23,7 +23,7 @@ var (
 	errNotAdmitted = errors.New("nothing is admitted for now")
 	// errStarting: the streams have not been found yet.
 	errStarting = errors.New("the ingester is starting and has not reached NATS yet")
-	// errMapping: a dialect's mapper panicked. It would again, so the body is refused.
+	// errMapping: a dialect's mapper panicked. It would again, so the body becomes a dead letter.
 	errMapping = errors.New("the body could not be read as what its path says")
 	// errDraining: the process is about to end.
 	errDraining = errors.New("the ingester is stopping")

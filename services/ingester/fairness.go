@@ -5,7 +5,9 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -15,8 +17,9 @@ var errFairShare = errors.New("this source has used its fair share of what can b
 
 const (
 	// pressedFrom is the share of a stream's bytes from which sources are told
-	// apart; at fullFrom nobody gets in.
-	pressedFrom = 0.70
+	// apart; at fullFrom nobody gets in. Above 0.70 streams are trimmed of what is
+	// proven, so that up there is what waits for ClickHouse.
+	pressedFrom = 0.80
 	// horizon is for how long the room up to there would last: what may be taken
 	// in a second is what left in the last one, and one part in ten of the room.
 	horizon = 10 * time.Second
@@ -28,6 +31,12 @@ const (
 	// opening is what a request counts as before its body is there: little, for
 	// announcing a body costs nobody anything.
 	opening = 64 << 10
+	// atLeast is what it counts as however short it is: it holds a goroutine, the
+	// buffers of a connection and an intake.
+	atLeast = 16 << 10
+	// keyless begins the name under which a request counts whose key is in its
+	// body, until that is read. No source's name begins like it.
+	keyless = " "
 )
 
 // fairness keeps one source from taking what others need, while there is too
@@ -49,6 +58,7 @@ type fairness struct {
 	mu     sync.Mutex // guards all below
 	held   map[string]int64
 	total  int64   // of held
+	nobody int64   // of held, the part of requests whose source is not known yet
 	shards []meter // of the streams
 }
 
@@ -68,12 +78,13 @@ type seat struct {
 // announces, -1 for nothing. Whoever got a seat calls leave when the request is
 // answered.
 func (f *fairness) enter(source string, length int64) (*seat, error) {
-	if length < 0 || length > opening {
+	if length < 0 {
 		length = opening
 	}
+	length = min(max(length, atLeast), opening)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.crowds(source, length) {
+	if f.crowds(source, length) || f.throngs(source, length) {
 		return nil, errFairShare
 	}
 	f.hold(source, length)
@@ -95,6 +106,9 @@ func (s *seat) more(n int64) error {
 	if f.held[s.source] > s.n && f.crowds(s.source, 0) { // its only request goes on
 		return errFairShare
 	}
+	if f.nobody > s.n && f.throngs(s.source, 0) {
+		return errFairShare
+	}
 	return nil
 }
 
@@ -107,6 +121,9 @@ func (s *seat) leave() {
 // hold changes what a source has under way. The caller holds mu.
 func (f *fairness) hold(source string, n int64) {
 	f.total += n
+	if strings.HasPrefix(source, keyless) {
+		f.nobody += n
+	}
 	if f.held[source] += n; f.held[source] <= 0 {
 		delete(f.held, source)
 	}
@@ -118,6 +135,13 @@ func (f *fairness) crowds(source string, n int64) bool {
 	held := f.held[source]
 	used := max(f.budget.used.Load(), 2*(f.total+n))
 	return !f.off && used > f.budget.max/2 && held > 0 && held+n > f.budget.max-used
+}
+
+// throngs says whether those whose source is not known would have more than half
+// of all together: they may come from any number of addresses, each with its own
+// share. The caller holds mu.
+func (f *fairness) throngs(source string, n int64) bool {
+	return !f.off && strings.HasPrefix(source, keyless) && 2*(f.nobody+n) > f.budget.max/2
 }
 
 // seated is a body whose bytes count while they come.
@@ -139,7 +163,7 @@ func (b seated) Read(p []byte) (int, error) {
 func (d *door) enter(r *http.Request, from *origin, now time.Time) (*seat, error) {
 	source := from.source
 	if source == "" { // its key is in the body: until that is read, its address stands for it
-		source = " " + from.ip
+		source = keyless + clientOf(from.ip)
 	}
 	if src := d.sources.Find(source); src != nil {
 		if wait, spent := src.Spent(now); spent {
@@ -152,6 +176,15 @@ func (d *door) enter(r *http.Request, from *origin, now time.Time) (*seat, error
 	}
 	r.Body = seated{r.Body, s}
 	return s, nil
+}
+
+// clientOf is the text of an address, or of the network that one client has.
+func clientOf(ip string) string {
+	a, err := netip.ParseAddr(ip)
+	if err != nil {
+		return ip
+	}
+	return clientNet(a).String()
 }
 
 // demand is what a request wants of one shard that is under pressure.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/event"
+	"github.com/millrace/millrace/libs/event/frame"
 )
 
 func TestDivide(t *testing.T) {
@@ -204,13 +205,13 @@ func crowd(t *testing.T, r *rig, noisyBody, modestBody func(i int) string, secon
 }
 
 // TestOneSourceDoesNotFillTheStream: nothing leaves the streams, which are
-// three quarters full; the noisy source could fill the rest in a moment.
+// four fifths full; the noisy source could fill the rest in a moment.
 func TestOneSourceDoesNotFillTheStream(t *testing.T) {
 	for _, off := range []bool{false, true} {
 		t.Run(fmt.Sprintf("off=%v", off), func(t *testing.T) {
-			r := startRig(t, startNATS(t), func(c *Config) { c.Plan.Shards = 1; c.Plan.Sizes.Raw = 16 << 20 }).opened()
+			r := startRig(t, startNATS(t), func(c *Config) { c.Plan.Shards = 1; c.Plan.Sizes.Raw = 40 << 20 }).opened()
 			r.in.door.fair.off = off
-			for range 121 { // 12.1 of 16 MiB
+			for range 329 { // 32.1 of 40 MiB
 				if _, err := r.js.Publish(t.Context(), r.names.Raw(0), make([]byte, 100<<10)); err != nil {
 					t.Fatal(err)
 				}
@@ -272,8 +273,8 @@ func TestOneSourceDoesNotTakeTheMemory(t *testing.T) {
 // TestAPublisherDoesNotFillTheStream: the same over NATS, where what is shed
 // waits in IN: the modest source gets in, and nothing is lost.
 func TestAPublisherDoesNotFillTheStream(t *testing.T) {
-	r := startRig(t, startNATS(t), func(c *Config) { c.Plan.Shards = 1; c.Plan.Sizes.Raw = 16 << 20 }).opened()
-	for range 121 { // 12.1 of 16 MiB
+	r := startRig(t, startNATS(t), func(c *Config) { c.Plan.Shards = 1; c.Plan.Sizes.Raw = 40 << 20 }).opened()
+	for range 329 { // 32.1 of 40 MiB
 		if _, err := r.js.Publish(t.Context(), r.names.Raw(0), make([]byte, 100<<10)); err != nil {
 			t.Fatal(err)
 		}
@@ -305,4 +306,62 @@ func TestAPublisherDoesNotFillTheStream(t *testing.T) {
 	if n := counterValue(r.in.m.accepted[doorNATS]); n != messages {
 		t.Errorf("%v events of the publisher are stored, want %d", n, messages)
 	}
+}
+
+// TestAQuietPublisherIsServedUnderPressure: as many messages wait as may, all of
+// them of a source that has had its part; the other's are taken meanwhile.
+func TestAQuietPublisherIsServedUnderPressure(t *testing.T) {
+	r := startRig(t, startNATS(t), func(c *Config) { c.Plan.Shards = 1; c.Plan.Sizes.Raw = 40 << 20 }).opened()
+	for range 329 { // 32.1 of 40 MiB
+		if _, err := r.js.Publish(t.Context(), r.names.Raw(0), make([]byte, 100<<10)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the door knows", func() bool {
+		_, pressed := r.in.door.lanes[0].capacity()
+		return pressed
+	})
+	r.in.door.delayed.Add(r.in.door.mostDelayed) // and they will not get fewer
+	text := noise(28_000)
+	for i := range 300 { // 8 MB, of which 1.6 would be taken
+		r.publish("noisy", fmt.Sprintf(`{"event":"e","userId":"u%d","properties":{"noise":%q}}`, i, text))
+	}
+	delayed := r.in.m.messages[messageDelayed]
+	stored, read := map[string]int{}, uint64(329)
+	view := frame.NewView(frame.RawSchema)
+	look := func(source string) int { // how many rows of it are in RAW, after what fills it
+		raw, err := r.js.Stream(t.Context(), r.names.StreamRaw(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for read < raw.CachedInfo().State.LastSeq {
+			read++
+			msg, err := raw.GetMsg(t.Context(), read)
+			if err != nil {
+				t.Fatal(err)
+			}
+			native, err := frame.Unpack(nil, msg.Data)
+			if err == nil {
+				err = view.Parse(native)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range view.Rows() {
+				stored[string(view.Str(frame.RawSource, i))]++
+			}
+		}
+		return stored[source]
+	}
+	eventually(t, "the noisy publisher is shed", func() bool { return counterValue(delayed) > 0 })
+	for i := range 5 {
+		r.publish("quiet", good("quiet", i))
+		eventually(t, "the quiet one's message is stored", func() bool {
+			return look("quiet") == i+1
+		})
+	}
+	if look("noisy") == 300 {
+		t.Error("the noisy publisher's messages are all taken: the test shows nothing")
+	}
+	r.in.door.delayed.Add(-r.in.door.mostDelayed)
 }

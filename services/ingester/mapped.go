@@ -2,6 +2,9 @@ package ingester
 
 import (
 	"fmt"
+	"maps"
+	"runtime/debug"
+	"slices"
 
 	"github.com/millrace/millrace/libs/event"
 	"github.com/millrace/millrace/services/ingester/dialect"
@@ -10,18 +13,24 @@ import (
 // mappers read the bodies of the tongues that are not package event's own.
 type mappers map[tongue]dialect.Mapper
 
-// maxGrowth bounds how much larger events may become by mapping, in requests' limits: what a batch says once is repeated
-// in each of its events.
-const maxGrowth = 4
-
-// mapped asks a dialect what a request says. spent is what the caller frees, also after an error.
+// mapped asks a dialect what a request says. What the events take beside the body may be far more than the body, since
+// what a batch says once is repeated in each of them: it is taken from the budget before it is there, and a request that
+// gets none comes again. So nobody waits for anybody's large batch, and requests without a key are bounded as all others.
+// spent is what the caller frees, also after an error.
 func (d *door) mapped(m dialect.Mapper, q *dialect.Request) (out dialect.Mapped, spent int64, err error) {
-	reserve := int64(len(q.Body)) // about what comes out
-	if !d.budget.take(reserve) {
-		return out, 0, errBusy
+	granted := int64(0)
+	defer func() { d.budget.free(granted) }()
+	q.Grant = func(bytes int) error {
+		if !d.budget.take(int64(bytes)) {
+			return errBusy
+		}
+		granted += int64(bytes)
+		return nil
 	}
-	defer d.budget.free(reserve)
-	if out, err = mapSafely(m, q); err != nil {
+	if err = q.Grant(len(q.Body)); err != nil { // what reading it takes
+		return out, 0, err
+	}
+	if out, err = d.mapSafely(m, q); err != nil {
 		return out, 0, err
 	}
 	if len(out.Events) > d.limits.MaxEvents {
@@ -30,22 +39,53 @@ func (d *door) mapped(m dialect.Mapper, q *dialect.Request) (out dialect.Mapped,
 	for i := range out.Events {
 		spent += int64(len(out.Events[i].Canonical))
 	}
-	if spent > maxGrowth*int64(d.limits.MaxRequest) {
+	if spent > dialect.Growth*int64(d.limits.MaxRequest) {
 		return out, 0, event.ErrTooLarge
 	}
 	d.budget.add(spent)
 	return out, spent, nil
 }
 
-// mapSafely turns a fault of a mapper into one of the body: the same bytes would come again and again, over NATS to every
-// ingester.
-func mapSafely(m dialect.Mapper, q *dialect.Request) (out dialect.Mapped, err error) {
+// mapSafely turns a fault of a mapper into one refused event of the whole body: the same bytes would come again and again,
+// over NATS to every ingester. They become a dead letter, if it is known whose they are.
+func (d *door) mapSafely(m dialect.Mapper, q *dialect.Request) (out dialect.Mapped, err error) {
 	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", errMapping, p)
+		p := recover()
+		if p == nil {
+			return
 		}
+		d.log.Error("a mapper of a dialect panicked; the body becomes a dead letter", "path", q.Path, "bytes", len(q.Body),
+			"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		original := q.Body
+		if len(original) == 0 { // of a pixel
+			fields := maps.Clone(q.Query)
+			maps.DeleteFunc(fields, func(name string, _ []string) bool { return slices.Contains(queryKeys, name) || name == lastQueryKey })
+			original = []byte(fields.Encode())
+		}
+		out, err = dialect.Mapped{WriteKey: keyIn(q.Body), Events: []dialect.Event{{
+			Original: original, Refusal: &event.Refusal{Reason: event.ReasonPanic, Detail: fmt.Sprintf("%v: %v", errMapping, p)},
+		}}}, nil
 	}()
 	return m.Map(q)
+}
+
+// keyIn finds a write key beside the events of a body that its mapper could not read, in any of the spellings of dialects.
+func keyIn(body []byte) (key string) {
+	defer func() { _ = recover() }() // the fault may be one of the cursor
+	var c event.Cursor
+	c.Reset(body)
+	if c.Kind() != event.KindObject {
+		return ""
+	}
+	for c.Enter(); c.Next(); {
+		switch string(c.Key()) {
+		case "writeKey", "write_key", "api_key", "token", "$token":
+			if text, ok := event.Unquote(c.Value()); ok && key == "" {
+				key = string(text)
+			}
+		}
+	}
+	return key
 }
 
 // take makes rows of what a dialect made of a body.

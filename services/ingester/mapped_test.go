@@ -1,7 +1,10 @@
 package ingester
 
 import (
+	"errors"
+	"log/slog"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -33,7 +36,6 @@ func TestWhatAMapperMayDo(t *testing.T) {
 		{"an event", func() (dialect.Mapped, error) {
 			return dialect.Mapped{SentAt: 5, Events: many(one("x", good("u", 1)), 1)}, nil
 		}, "", 1, "", 5},
-		{"a fault", func() (dialect.Mapped, error) { panic("index out of range") }, "unreadable_body", 0, "", 0},
 		{"no JSON", func() (dialect.Mapped, error) { return dialect.Mapped{Events: many(one("x", "{"), 1)}, nil }, "", 1, "malformed", 0},
 		{"nothing", func() (dialect.Mapped, error) { return dialect.Mapped{Events: many(one("x", ""), 1)}, nil }, "", 1, "malformed", 0},
 		{"a list", func() (dialect.Mapped, error) {
@@ -55,7 +57,7 @@ func TestWhatAMapperMayDo(t *testing.T) {
 			return dialect.Mapped{Events: many(one("x", good("u", 1)), lim.MaxEvents+1)}, nil
 		}, "too_many_events", 0, "", 0},
 		{"much larger than the body", func() (dialect.Mapped, error) {
-			return dialect.Mapped{Events: many(one("x", padded(lim.MaxEvent)), maxGrowth*lim.MaxRequest/lim.MaxEvent+1)}, nil
+			return dialect.Mapped{Events: many(one("x", padded(lim.MaxEvent)), dialect.Growth*lim.MaxRequest/lim.MaxEvent+1)}, nil
 		}, "body_too_large", 0, "", 0},
 		{"the last time that is one", func() (dialect.Mapped, error) {
 			return dialect.Mapped{SentAt: maxSentAt, Events: many(one("x", good("u", 1)), 1)}, nil
@@ -86,6 +88,74 @@ func TestWhatAMapperMayDo(t *testing.T) {
 				t.Errorf("%d bytes are not given back", used)
 			}
 		})
+	}
+}
+
+// TestAFaultOfAMapper: the whole body becomes a dead letter of whose it is, and is logged and counted.
+func TestAFaultOfAMapper(t *testing.T) {
+	r := startRig(t, startNATS(t)).opened()
+	for _, to := range []tongue{tongueSegment, tonguePostHog} {
+		r.in.door.mappers[to] = says(func() (dialect.Mapped, error) { panic("index out of range [7]") })
+	}
+	refused := r.in.m.refused[doorHTTP][event.ReasonPanic]
+	for i, c := range []struct {
+		method, path, body, kept string
+		header                   []string
+	}{
+		{"POST", "/v1/batch", `{"batch":[{}]}`, `{"batch":[{}]}`, []string{"X-Write-Key", testKey}},
+		{"POST", "/v1/batch", gzipped(t, `no JSON`), `no JSON`, []string{"X-Write-Key", testKey}},
+		{"POST", "/batch/", `{"batch":[{"event":"e"}],"api_key":"` + testKey + `"}`, `{"batch":[{"event":"e"}],"api_key":"` + testKey + `"}`, nil},
+		{"GET", "/v1/pixel/page?userId=u&writeKey=" + testKey, "", "userId=u", nil},
+	} {
+		a := r.ask(c.method, c.path, c.body, c.header...).want(t, 200)
+		rows := r.fresh()
+		if len(rows) != 1 || rows[0].Reason != "panic" || rows[0].Body != c.kept || rows[0].Source != "shop" || !strings.Contains(rows[0].Detail, "index out of range [7]") {
+			t.Errorf("%s: %s: %+v", c.path, a.Body, rows)
+		}
+		if c.method == "POST" && (a.Accepted != 0 || len(a.Rejected) != 1) {
+			t.Errorf("%s: %s", c.path, a.Body)
+		}
+		if got := counterValue(refused); got != float64(i+1) {
+			t.Errorf("%s: %v are counted", c.path, got)
+		}
+	}
+	if log := r.log.String(); !containsLevel(log, slog.LevelError) || !strings.Contains(log, "index out of range [7]") || !strings.Contains(log, "mapped.go:") {
+		t.Errorf("the log does not say where: %s", log)
+	}
+	r.send("/v1/batch", `{"batch":[{}]}`).want(t, 401)
+	if rows := r.fresh(); len(rows) != 0 {
+		t.Errorf("rows of nobody: %+v", rows)
+	}
+}
+
+// TestMappingTakesMemory: a small body that becomes much is turned away while there is no memory, before it has taken it.
+func TestMappingTakesMemory(t *testing.T) {
+	multiplied := `{"batch":[` + strings.Repeat(`{"event":"e","userId":"u"},`, 199) + `{"event":"e","userId":"u"}],"x":"` + strings.Repeat("x", 30_000) + `"}`
+	for _, c := range []struct {
+		name string
+		max  int64
+		want error
+	}{{"little", 2 << 20, errBusy}, {"enough", 64 << 20, nil}} {
+		d := memoryDoor(t, 1)
+		d.budget.max = c.max
+		q := dialect.Request{Path: "/v1/batch", Body: []byte(multiplied)}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, spent, err := d.mapped(d.mappers[tongueSegment], &q)
+		runtime.ReadMemStats(&after)
+		if !errors.Is(err, c.want) || err == nil && spent < 200*30_000 {
+			t.Errorf("%s: %v, %d bytes", c.name, err, spent)
+		}
+		if took := int64(after.TotalAlloc - before.TotalAlloc); c.want != nil && took > c.max+1<<20 {
+			t.Errorf("%s: it took %d bytes of %d", c.name, took, c.max)
+		}
+		if used := d.budget.used.Load(); used != spent {
+			t.Errorf("%s: %d bytes are counted, %d are there", c.name, used, spent)
+		}
+		// A body that grows no more than most do is taken meanwhile.
+		if _, _, err := d.mapped(d.mappers[tongueSegment], &dialect.Request{Path: "/v1/track", Body: []byte(good("u", 1))}); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/textproto"
 	"strings"
@@ -40,6 +41,15 @@ const (
 	crowdedLastWait = 100 * time.Millisecond
 	// lastNak bounds the delay of a message that could not be stored.
 	lastNak = 30 * time.Second
+	// turnNak is the delay, and half of it more by chance, of one whose source has
+	// had its part: it has its turn in the next second, whatever number of them it
+	// has missed.
+	turnNak = time.Second
+	// sparePull messages are pulled every spareWait while mostDelayed wait: more
+	// than those that come again in that time, which NATS delivers before new ones,
+	// and so few that they stay below MaxAckPending.
+	sparePull = 256
+	spareWait = 25 * time.Millisecond
 	// mostDelayed messages may wait because their source is over its rate or its
 	// fair share: NATS delivers no more to anybody than the consumer's
 	// MaxAckPending (16,384, bus.Provision), and several ingesters share it.
@@ -70,10 +80,17 @@ func (d *door) pull(ctx context.Context, js jetstream.JetStream) error {
 				continue
 			}
 			crowded = crowdedWait
-			err := d.pullOnce(in, &taken)
+			most, spares := pullMessages, d.spares()
+			if spares {
+				most = sparePull
+			}
+			err := d.pullOnce(in, most, &taken)
 			if err == nil {
 				failed = firstDelay
 				lines.Over()
+				if spares {
+					pause(ctx, spareWait)
+				}
 				continue
 			}
 			d.m.retries[stepPull].Inc()
@@ -96,8 +113,8 @@ func pause(ctx context.Context, d time.Duration) {
 }
 
 // pullOnce takes the messages of one pull.
-func (d *door) pullOnce(in jetstream.Consumer, taken *sync.WaitGroup) error {
-	batch, err := in.Fetch(pullMessages, jetstream.FetchMaxBytes(pullBytes), jetstream.FetchMaxWait(pullWait))
+func (d *door) pullOnce(in jetstream.Consumer, most int, taken *sync.WaitGroup) error {
+	batch, err := in.Fetch(most, jetstream.FetchMaxBytes(pullBytes), jetstream.FetchMaxWait(pullWait))
 	if err != nil {
 		return err
 	}
@@ -165,9 +182,14 @@ func (d *door) readMessage(in *intake, msg jetstream.Msg, seq uint64) (spent int
 		return spent, nil
 	}
 	in.start(from)
-	body, more, err := d.decode(in, encodingOf(header(msg, "Content-Encoding"), wire), wire)
+	h, label := httpHeader(msg.Headers()), header(msg, "Content-Encoding")
+	encoding := labelled(label)
+	if !isOpaque(h) {
+		encoding = encodingOf(label, wire)
+	}
+	body, more, err := d.decode(in, encoding, wire)
 	spent += more
-	switch h := httpHeader(msg.Headers()); {
+	switch {
 	case err != nil:
 	case isCloudEvent(h):
 		more, err = d.readCloudEvents(in, h, body)
@@ -215,16 +237,26 @@ func httpHeader(headers nats.Header) http.Header {
 // dead letter.
 const invalidSource = "invalid"
 
-// giveBack lets a message come again after a while that grows with every
-// delivery.
-func (d *door) giveBack(msg jetstream.Msg, delivered uint64, cause error) {
-	d.m.messages[messageDelayed].Inc()
-	delay := min(100*time.Millisecond<<min(delivered, 10), lastNak)
+// delayOf is after what while a message comes again that was delivered so many
+// times: it grows with every delivery, but not while only its source has had its
+// part (hadPart). Over its rate it does not come before the rate may allow it.
+func delayOf(delivered uint64, cause error) (delay time.Duration, hadPart bool) {
 	p, overRate := errors.AsType[*problem](cause)
+	if !overRate && !errors.Is(cause, errFairShare) {
+		return min(100*time.Millisecond<<min(delivered, 10), lastNak), false
+	}
+	delay = turnNak
 	if overRate {
 		delay = min(max(delay, time.Duration(p.retryAfter)*time.Second), lastNak)
 	}
-	if overRate || errors.Is(cause, errFairShare) {
+	return delay + rand.N(turnNak/2), true //nolint:gosec // no secret
+}
+
+// giveBack lets a message come again after a while.
+func (d *door) giveBack(msg jetstream.Msg, delivered uint64, cause error) {
+	d.m.messages[messageDelayed].Inc()
+	delay, hadPart := delayOf(delivered, cause)
+	if hadPart {
 		d.delayed.Add(1)
 		time.AfterFunc(delay, func() { d.delayed.Add(-1) })
 	}

@@ -306,3 +306,34 @@ func TestStoppingLosesNoMessage(t *testing.T) {
 		t.Errorf("%d distinct events in %d rows, want %d", len(ids), len(rows), total)
 	}
 }
+
+// TestTheDelayOfAMessageThatComesAgain does not grow for a source that has had
+// its part.
+func TestTheDelayOfAMessageThatComesAgain(t *testing.T) {
+	for _, c := range []struct {
+		delivered   uint64
+		cause       error
+		least, most time.Duration
+		hadPart     bool
+	}{
+		{1, errFairShare, time.Second, 1500 * time.Millisecond, true},
+		{100, errFairShare, time.Second, 1500 * time.Millisecond, true},
+		{100, limited(time.Second), time.Second, 1500 * time.Millisecond, true},
+		{1, limited(20 * time.Second), 20 * time.Second, 21 * time.Second, true},
+		{1, limited(time.Hour), lastNak, lastNak + time.Second, true},
+		{1, errShardFull, 200 * time.Millisecond, 200 * time.Millisecond, false},
+		{100, errNoAck, lastNak, lastNak, false},
+	} {
+		seen := map[time.Duration]bool{}
+		for range 100 {
+			delay, hadPart := delayOf(c.delivered, c.cause)
+			if delay < c.least || delay > c.most || hadPart != c.hadPart {
+				t.Fatalf("%v, delivered %d times: %s, %v", c.cause, c.delivered, delay, hadPart)
+			}
+			seen[delay] = true
+		}
+		if (len(seen) > 1) != c.hadPart {
+			t.Errorf("%v: %d different delays", c.cause, len(seen))
+		}
+	}
+}

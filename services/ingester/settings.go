@@ -37,10 +37,11 @@ const (
 
 // settings answers where the events of a key go: to the host that was asked.
 func (s *Ingester) settings(w http.ResponseWriter, r *http.Request, to *route) (reply, error) {
+	settled := s.sources.Loaded() // before the lookup: they may be read between the two
 	switch source, err := s.sourceByKey(r, to.arg); {
 	case err != nil:
 		return reply{}, err
-	case source == nil && !s.sources.Loaded():
+	case source == nil && !settled:
 		return reply{}, errStarting
 	case source == nil:
 		return reply{}, newProblem(http.StatusNotFound, "not_found", "there is no such write key")
@@ -52,7 +53,10 @@ func (s *Ingester) settings(w http.ResponseWriter, r *http.Request, to *route) (
 	segment.Strategy.Strategy = "batching"
 	segment.Strategy.Config.Size, segment.Strategy.Config.Timeout = browserBatch, browserBatchWait
 	text, _ := json.Marshal(set) // strings and numbers
-	brief(w)
+	// The answer is that of one host: a cache that is shared may not keep it for
+	// those who ask another.
+	w.Header().Set("Cache-Control", "private, max-age=60")
+	w.Header().Add("Vary", "X-Forwarded-Host, X-Forwarded-Proto")
 	return reply{kind: "application/json", body: append(text, '\n')}, nil
 }
 
@@ -66,19 +70,23 @@ func (s *Ingester) publicAddress(r *http.Request) (scheme, host string) {
 	if !s.trusts(r.RemoteAddr) {
 		return scheme, host
 	}
-	// The left-most is what the first proxy was asked for.
-	if proto := leftmost(r.Header.Get("X-Forwarded-Proto")); proto == "http" || proto == "https" {
+	// The right-most is what the trusted proxy itself has written; what is before it, it may have passed on.
+	if proto := rightmost(r.Header.Values("X-Forwarded-Proto")); proto == "http" || proto == "https" {
 		scheme = proto
 	}
-	if name := leftmost(r.Header.Get("X-Forwarded-Host")); isHost(name) {
+	if name := rightmost(r.Header.Values("X-Forwarded-Host")); isHost(name) {
 		host = name
 	}
 	return scheme, host
 }
 
-func leftmost(list string) string {
-	first, _, _ := strings.Cut(list, ",")
-	return strings.TrimSpace(first)
+// rightmost is the last entry of a list that may be spread over several lines.
+func rightmost(lines []string) string {
+	if len(lines) == 0 {
+		return ""
+	}
+	last := lines[len(lines)-1]
+	return strings.TrimSpace(last[strings.LastIndexByte(last, ',')+1:])
 }
 
 // isHost says whether text can be a host with or without a port, so that a browser makes no other address of it.

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 )
@@ -115,9 +116,19 @@ func (s *Ingester) script(w http.ResponseWriter, r *http.Request, name string) (
 		h.Set("Content-Encoding", "gzip")
 		body, tag = a.packed, a.tag+"-gzip"
 	}
-	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("ETag", `"`+tag+`"`)
-	return reply{kind: "text/javascript; charset=utf-8", body: body}, nil
+	const kind = "text/javascript; charset=utf-8"
+	if r.Header.Get("If-None-Match") != "" {
+		// ServeContent says 304 if the browser has it. Elsewhere the door never says so: some SDKs would take that for stored
+		// events.
+		plain := r.Clone(r.Context())
+		plain.Header.Del("Range") // nobody asks for a part of a script
+		h.Set("Content-Type", kind)
+		http.ServeContent(w, plain, "", time.Time{}, bytes.NewReader(body))
+		return reply{kind: kind}, nil
+	}
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	return reply{kind: kind, body: body}, nil
 }
 
 func noScript() *problem {

@@ -73,8 +73,9 @@ func newGuard(ring *access.Ring) *guard {
 
 // admit returns the key that a request may go on with, or why it may not go on.
 func (g *guard) admit(r *http.Request) (*access.Key, *problem.Problem) {
+	settled := g.ring.Settled() // before the lookup: the sources may be read between the two
 	key, known := g.ring.Find(r)
-	if !known && access.Shows(r) && !g.ring.Settled() {
+	if !known && access.Shows(r) && !settled {
 		return nil, problem.New(http.StatusServiceUnavailable, problem.Unavailable, "the keys of the sources have not been read yet: ask again in a moment")
 	}
 	if g.ring.Closed() {

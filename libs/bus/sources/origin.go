@@ -1,11 +1,17 @@
 package sources
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
 	"strings"
+	"unicode"
 )
+
+// errNotASCII: browsers send such a host in another form (RFC 3490), with which
+// it would never agree.
+var errNotASCII = errors.New("the host has letters that browsers do not send as they are: write it in punycode, which begins with xn--, as the browser's tools show it")
 
 // normalOrigin brings an allowed origin into the form in which browsers send
 // theirs (RFC 6454, 6.2): lower case, without a port that is the scheme's own.
@@ -30,6 +36,8 @@ func normalOrigin(text string) (string, error) {
 		return bad("a whole top-level domain is too much")
 	case rest == "" || strings.HasPrefix(rest, ".") || strings.HasSuffix(rest, "."):
 		return bad("the host is not whole")
+	case strings.ContainsFunc(rest, func(c rune) bool { return c > unicode.MaxASCII }):
+		return "", fmt.Errorf("origin %q: %w", text, errNotASCII)
 	}
 	if u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {
 		port = ""

@@ -1,6 +1,7 @@
 package sources
 
 import (
+	"strings"
 	"testing"
 )
 
@@ -39,6 +40,7 @@ func TestOrigins(t *testing.T) {
 	for _, bad := range []string{
 		"", "shop.example.com", "https://", "*", "https://*", "https://*.com", "https://a.*.com", "https://*shop.example.com", "https://shop.example.com/path",
 		"https://user@shop.example.com", "https://shop.example.com?x", "null", "https://example.com.", "https://*.",
+		"https://müller.de", "https://*.müller.de:8443", "https://m%C3%BCller.de",
 	} {
 		if err := (&Record{Name: "shop", Origins: []string{bad}}).Validate(); err == nil {
 			t.Errorf("origin %q is taken", bad)
@@ -69,5 +71,25 @@ func TestAllowList(t *testing.T) {
 		if err := (&Record{Name: "shop", Allow: bad}).Validate(); err == nil {
 			t.Errorf("%+v is taken", bad)
 		}
+	}
+}
+
+// TestAStoredOriginInAnotherAlphabet: the source is known all the same, and
+// nothing is opened by it.
+func TestAStoredOriginInAnotherAlphabet(t *testing.T) {
+	r, err := parse("shop", []byte(`{"version":1,"name":"shop","origins":["https://müller.de","https://Shop.example"]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSource(r, nil)
+	if s.AllowsOrigin("https://xn--mller-kva.de") || s.AllowsOrigin("https://evil.example") || !s.AllowsOrigin("https://shop.example") {
+		t.Errorf("origins %v", r.Origins)
+	}
+	if err := r.Validate(); err == nil || !strings.Contains(err.Error(), "punycode") {
+		t.Errorf("it is taken again: %v", err)
+	}
+	good := Record{Name: "shop", Origins: []string{"https://xn--mller-kva.de"}}
+	if err := good.Validate(); err != nil || !newSource(good, nil).AllowsOrigin("https://xn--mller-kva.de") {
+		t.Errorf("as browsers send it: %v", err)
 	}
 }

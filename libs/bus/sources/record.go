@@ -131,7 +131,7 @@ func parse(name string, value []byte) (Record, error) {
 	case r.Name != name:
 		return r, fmt.Errorf("%w: it names the source %q", ErrUnreadable, r.Name)
 	}
-	if err := r.Validate(); err != nil {
+	if err := r.check(true); err != nil {
 		return r, fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
 	return r, nil
@@ -139,7 +139,12 @@ func parse(name string, value []byte) (Record, error) {
 
 // Validate says what is wrong with a record, and brings its origins into the
 // form in which browsers send them.
-func (r *Record) Validate() error {
+func (r *Record) Validate() error { return r.check(false) }
+
+// check is Validate. A stored record may have an origin that is not written as
+// browsers send it, which was taken once: it agrees with none, and is no reason
+// not to know the source.
+func (r *Record) check(stored bool) error {
 	if err := bus.ValidSource(r.Name); err != nil {
 		return err
 	}
@@ -164,6 +169,9 @@ func (r *Record) Validate() error {
 	}
 	for i, text := range r.Origins {
 		o, err := normalOrigin(text)
+		if stored && errors.Is(err, errNotASCII) {
+			continue
+		}
 		if err != nil {
 			return err
 		}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"crypto/subtle"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -31,13 +30,12 @@ type Registry struct {
 
 // known is one state of all sources.
 type known struct {
-	keys   []holder
+	keys   map[[sha256.Size]byte]holder // by the digest of each
 	byName map[string]*Source
 }
 
-// holder is a key that works, with whom it stands for.
+// holder is whom a key that works stands for.
 type holder struct {
-	digest [sha256.Size]byte
 	source *Source
 	ends   time.Time // zero: it does not
 }
@@ -49,23 +47,21 @@ func New(static writekey.Keys, log *slog.Logger) *Registry {
 	return r
 }
 
-// ByKey finds the source that a key writes to, if both work. How long it takes
-// depends on the number of keys, and not on which of them it is.
+// ByKey finds the source that a key writes to, if both work. What is looked for
+// is the digest of a guess: however much the time tells about the digests that
+// are there, nobody can choose the next guess by its digest.
+//
+// Whoever refuses a key that is not found asks Loaded before, not after: between
+// the two the sources may be read.
 func (r *Registry) ByKey(key string) (*Source, bool) {
 	if r == nil {
 		return nil, false
 	}
-	given := sha256.Sum256([]byte(key))
-	now := time.Now()
-	var found *Source
-	keys := r.known.Load().keys
-	for i := range keys { // all of them, whichever it is
-		h := &keys[i]
-		if subtle.ConstantTimeCompare(h.digest[:], given[:]) == 1 && (h.ends.IsZero() || now.Before(h.ends)) {
-			found = h.source
-		}
+	h, ok := r.known.Load().keys[sha256.Sum256([]byte(key))]
+	if !ok || !h.ends.IsZero() && !time.Now().Before(h.ends) {
+		return nil, false
 	}
-	return found, found != nil
+	return h.source, true
 }
 
 // Find is a source by its name, nil when neither a flag nor the bucket names
@@ -107,7 +103,7 @@ func (r *Registry) load() { r.once.Do(func() { close(r.loaded) }) }
 // install makes the records what is known. Only Run calls it after New.
 func (r *Registry) install(records map[string]Record) {
 	was := r.known.Load()
-	k := &known{byName: make(map[string]*Source, len(records))}
+	k := &known{keys: map[[sha256.Size]byte]holder{}, byName: make(map[string]*Source, len(records))}
 	for name, rec := range records {
 		var before *Source
 		if was != nil {
@@ -135,7 +131,7 @@ func (k *known) addStatic(static *writekey.Keys) map[[sha256.Size]byte]string {
 		}
 		owners[digest] = name // also of a disabled source: nobody else is to have its key
 		if !s.Disabled() {
-			k.keys = append(k.keys, holder{digest: digest, source: s})
+			k.keys[digest] = holder{source: s}
 		}
 	}
 	return owners
@@ -157,7 +153,7 @@ func (k *known) addKeys(s *Source, owners map[[sha256.Size]byte]string, wrong fu
 		}
 		owners[digest] = s.Name
 		if !s.Disabled() && !key.Disabled {
-			k.keys = append(k.keys, holder{digest: digest, source: s, ends: key.Ends})
+			k.keys[digest] = holder{source: s, ends: key.Ends}
 		}
 	}
 }

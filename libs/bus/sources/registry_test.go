@@ -1,10 +1,15 @@
 package sources
 
 import (
+	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/millrace/millrace/libs/bus/writekey"
 )
 
 func TestChangesWorkWithoutARestart(t *testing.T) {
@@ -211,4 +216,50 @@ func TestOneKeyOfTwoSources(t *testing.T) {
 	// A flag's source that is disabled keeps its key to itself.
 	r.add(store, Record{Name: "demo", Disabled: true})
 	r.opens(flags, key, "")
+}
+
+// manyKeys is a registry of that many keys of flags and as many of records.
+func manyKeys(tb testing.TB, n int) *Registry {
+	tb.Helper()
+	var flags writekey.Keys
+	records := map[string]Record{}
+	for i := range n {
+		name := fmt.Sprint("s", i)
+		if err := flags.Add(name, "flag-"+name); err != nil {
+			tb.Fatal(err)
+		}
+		key := Key{ID: name, SHA256: hex.EncodeToString(digestOf("record-" + name))}
+		records[name] = Record{Version: Version, Name: name, Keys: []Key{key}}
+	}
+	r := New(flags, slog.New(slog.DiscardHandler))
+	r.install(records)
+	return r
+}
+
+func TestManyKeys(t *testing.T) {
+	const n = 5_000
+	r := manyKeys(t, n)
+	for i := range n {
+		name := fmt.Sprint("s", i)
+		for _, kind := range []string{"flag-", "record-"} {
+			if s, ok := r.ByKey(kind + name); !ok || s.Name != name {
+				t.Fatalf("the key %s%s is of %v", kind, name, s)
+			}
+		}
+		if s, ok := r.ByKey(name); ok {
+			t.Fatalf("%s is a key of %s", name, s.Name)
+		}
+	}
+}
+
+// BenchmarkByKey: a lookup takes as long among many keys as among few.
+func BenchmarkByKey(b *testing.B) {
+	for _, n := range []int{1, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			r := manyKeys(b, n)
+			for b.Loop() {
+				r.ByKey("record-s0")
+			}
+		})
+	}
 }

@@ -81,7 +81,15 @@ func (s *Source) Take(now time.Time, events, bytes int) (wait time.Duration, ok 
 	return s.buckets.take(now, events, bytes)
 }
 
-// Spent is Take before a body was read: whether a request would be refused
+// Allows is Take that counts nothing, whatever the answer.
+func (s *Source) Allows(now time.Time, events, bytes int) (wait time.Duration, ok bool) {
+	if s.buckets == nil {
+		return 0, true
+	}
+	return s.buckets.peek(now, events, bytes)
+}
+
+// Spent is Allows before a body was read: whether a request would be refused
 // whatever it brings.
 func (s *Source) Spent(now time.Time) (wait time.Duration, spent bool) {
 	if s.buckets == nil {

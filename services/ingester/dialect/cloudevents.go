@@ -31,19 +31,23 @@ func (m *cloudEvents) Map(r *Request) (Mapped, error) {
 	}
 	kind := mediaType(header(r, "content-type"))
 	attributes := headerAttributes(r)
-	p := &cloudPass{limits: m.limits, built: room{limits: m.limits}}
+	p := &cloudPass{limits: m.limits, built: room{limits: m.limits, grant: r.Grant}}
 	if len(attributes) > 0 && !strings.HasPrefix(kind, "application/cloudevents") {
 		e, err := p.binary(r, kind, attributes)
-		return Mapped{Events: []Event{e}}, err
+		if err != nil {
+			return Mapped{}, err
+		}
+		return Mapped{Events: []Event{e}}, nil
 	}
 	if r.Body == nil {
 		return Mapped{}, nil
 	}
-	events, err := p.structured(r.Body)
+	events, err := p.structured(r)
 	return Mapped{Events: events}, err
 }
 
-// header is a header's first value; NATS does not canonicalise names.
+// header is a header's first value. Names count whatever their case is: a
+// mapper does not rely on a door to write them as HTTP does.
 func header(r *Request, name string) string {
 	if v := r.Header.Get(name); v != "" {
 		return v
@@ -78,9 +82,9 @@ type cloudPass struct {
 
 // structured maps a body that is one event or an array of them, whatever its
 // Content-Type says.
-func (p *cloudPass) structured(body []byte) ([]Event, error) {
+func (p *cloudPass) structured(r *Request) ([]Event, error) {
 	c := &p.cursor
-	c.Reset(body)
+	c.Reset(r.Body)
 	if c.Kind() == event.KindObject {
 		raw := c.Value()
 		if err := c.End(); err != nil {
@@ -104,7 +108,12 @@ func (p *cloudPass) structured(body []byte) ([]Event, error) {
 	if err := c.End(); err != nil {
 		return nil, err
 	}
-	p.built.reserve(len(body) + 128*len(all))
+	if err := p.built.open(r, p.limits, len(all), 0); err != nil {
+		return nil, err
+	}
+	if err := p.built.reserve(len(r.Body) + 128*len(all)); err != nil {
+		return nil, err
+	}
 	events := make([]Event, len(all))
 	for i, raw := range all {
 		var err error

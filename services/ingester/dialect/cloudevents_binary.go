@@ -99,11 +99,26 @@ func (p *cloudPass) binary(r *Request, kind string, attributes []attribute) (Eve
 			}
 		}
 	}
-	if len(r.Body) > p.limits.MaxEvent {
-		return Event{Original: r.Body, Refusal: oversized(r.Body, p.limits)}, nil
+	var original []byte
+	refusal := oversized(r.Body, p.limits)
+	if refusal != nil {
+		// With a third more for base64, and its attributes, it has to fit where a request did.
+		most := len(`{"data_base64":""}`) + len(r.Body) + len(r.Body)/3 + 4
+		for _, a := range p.attributes {
+			most += len(a.name) + len(a.value) + len(`"":,`)
+		}
+		if most > p.limits.MaxRequest {
+			return Event{Original: r.Body, Refusal: refusal}, nil
+		}
+		if err := p.built.ask(2 * most); err != nil {
+			return Event{}, err
+		}
+		original = make([]byte, 0, most)
+		p.readLarge(r.Body, kind)
+	} else {
+		refusal = p.readData(r.Body, kind)
 	}
-	refusal := p.readData(r.Body, kind)
-	original := []byte{'{'}
+	original = append(original, '{')
 	for _, a := range p.attributes {
 		original = event.AppendMember(original, a.name, a.value)
 	}
@@ -122,12 +137,31 @@ func (p *cloudPass) binary(r *Request, kind string, attributes []attribute) (Eve
 	return e, err
 }
 
+// readLarge takes the data of an event that is refused for its size: as it is if
+// it is JSON, otherwise as bytes, which grow by a third; as text they could grow
+// by far more.
+func (p *cloudPass) readLarge(body []byte, kind string) {
+	if isJSON(kind) || kind == "" {
+		p.cursor.Reset(body)
+		raw := p.cursor.Value()
+		if p.cursor.End() == nil {
+			p.data = raw
+			return
+		}
+	}
+	p.base64 = quoted64(body)
+}
+
+func isJSON(kind string) bool {
+	return kind == "application/json" || kind == "text/json" || strings.HasSuffix(kind, "+json")
+}
+
 // readData takes a binary event's data by its type: JSON, text, or bytes.
 func (p *cloudPass) readData(body []byte, kind string) *event.Refusal {
 	if len(body) == 0 {
 		return nil
 	}
-	isJSON := kind == "application/json" || kind == "text/json" || strings.HasSuffix(kind, "+json")
+	isJSON := isJSON(kind)
 	isText := strings.HasPrefix(kind, "text/") || strings.HasSuffix(kind, "+xml") || kind == "application/xml"
 	if isJSON || kind == "" {
 		p.cursor.Reset(body)

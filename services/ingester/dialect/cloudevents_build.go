@@ -17,7 +17,14 @@ func (p *cloudPass) build() (canonical []byte, refusal *event.Refusal, err error
 	if refusal != nil {
 		return nil, refusal, nil
 	}
-	dst := p.built.begin()
+	size := 128 + len(p.data) + len(p.base64)
+	for i := range p.attributes {
+		size += len(p.attributes[i].name) + len(p.attributes[i].value) + len(`"ce_":,`)
+	}
+	dst, err := p.built.begin(size)
+	if err != nil {
+		return nil, nil, err
+	}
 	dst = append(dst, `"type":"track"`...)
 	if f.name != nil {
 		dst = event.AppendMember(dst, "event", f.name.value)

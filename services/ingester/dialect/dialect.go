@@ -21,6 +21,9 @@ type Request struct {
 	Query  url.Values
 	Header http.Header
 	Body   []byte // decompressed; nil for GET and HEAD, and only for them: an empty body of a POST is an error
+
+	// Grant is asked before the events take memory beside the body's, for so many bytes; its error is Map's. Nil grants all.
+	Grant func(bytes int) error
 }
 
 // Event is one event of a request.
@@ -40,7 +43,7 @@ type Mapped struct {
 }
 
 // Mapper maps requests of one dialect within the limits. An error is one of the body as a whole: a *event.SyntaxError,
-// event.ErrTooManyEvents or event.ErrTooLarge; nothing of it is stored then. It is safe for concurrent use.
+// event.ErrTooManyEvents, event.ErrTooLarge, or what Grant said; nothing of it is stored then. It is safe for concurrent use.
 type Mapper interface {
 	Map(r *Request) (Mapped, error)
 }

@@ -117,7 +117,7 @@ func fuzz(f *testing.F, dialect string, construct func(event.Limits) Mapper, inn
 				t.Fatalf("%q holds a write key", x.Canonical)
 			}
 		}
-		if built > (growth+1)*limits.MaxRequest {
+		if built > (Growth+1)*limits.MaxRequest {
 			t.Fatalf("%d bytes of events of %d bytes", built, len(data))
 		}
 	})

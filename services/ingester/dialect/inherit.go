@@ -100,6 +100,22 @@ func (in *inherited) appendUnder(dst, own []byte, c *event.Cursor) []byte {
 	return append(in.appendRest(dst), '}')
 }
 
+// added is how many bytes the object raw gets of in, because it does not have them
+// itself.
+func (in *inherited) added(raw []byte, c *event.Cursor) (size int) {
+	in.begin()
+	c.Reset(raw)
+	for c.Enter(); c.Next(); {
+		in.own(c.Key())
+	}
+	for i := range in.parts {
+		if !in.seen[i] {
+			size += len(in.parts[i].member) + 1
+		}
+	}
+	return size
+}
+
 // tooMuch refuses what no event can carry, before it is tried with each.
 func tooMuch(limits event.Limits, all ...*inherited) *event.Refusal {
 	keys, size := 0, 0

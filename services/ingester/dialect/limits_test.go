@@ -1,8 +1,11 @@
 package dialect
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -85,6 +88,100 @@ func TestARequestOverTheLimit(t *testing.T) {
 	for name, construct := range tongues {
 		if _, err := construct(limits).Map(&Request{Path: "/v1/track", Body: []byte(`{"event":"e"}`)}); !errors.Is(err, event.ErrTooLarge) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestTooMuchIsRefusedBeforeItIsCopied: what a small body would become costs
+// no more than is granted, and nothing if it is known to be too much.
+func TestTooMuchIsRefusedBeforeItIsCopied(t *testing.T) {
+	limits := event.DefaultLimits()
+	long := strings.Repeat("x", 32_000)
+	for name, c := range map[string]struct {
+		m    Mapper
+		body []byte
+		most int // bytes that are allocated
+	}{
+		"segment's field":                  {NewSegment(limits), batchOf(`{}`, limits.MaxEvents, fmt.Sprintf(`,"x":%q`, long)), 4 << 20},
+		"segment's context":                {NewSegment(limits), batchOf(`{}`, limits.MaxEvents, fmt.Sprintf(`,"context":{"x":%q}`, long)), 4 << 20},
+		"context beside one of the events": {NewSegment(limits), batchOf(`{"context":{}}`, limits.MaxEvents, fmt.Sprintf(`,"context":{"x":%q}`, long)), 14 << 20},
+		"posthog's field":                  {NewPostHog(limits), batchOf(`{}`, limits.MaxEvents, fmt.Sprintf(`,"x":%q`, long)), 4 << 20},
+	} {
+		granted := 0
+		r := &Request{Path: "/batch", Body: c.body, Grant: func(n int) error { granted += n; return nil }}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := c.m.Map(r)
+		runtime.ReadMemStats(&after)
+		took := int(after.TotalAlloc - before.TotalAlloc)
+		if !errors.Is(err, event.ErrTooLarge) || took > c.most || took > granted+4<<20 {
+			t.Errorf("%s: %v after %d bytes, %d were granted, want %d at most", name, err, took, granted, c.most)
+		}
+	}
+}
+
+// TestWhatIsNotAddedIsNotTooMuch has a batch whose field every event has itself.
+func TestWhatIsNotAddedIsNotTooMuch(t *testing.T) {
+	limits := event.DefaultLimits()
+	rest := fmt.Sprintf(`,"x":%q`, strings.Repeat("x", 32_000))
+	for name, c := range map[string]struct {
+		m Mapper
+		e string
+	}{
+		"segment": {NewSegment(limits), `{"event":"e","userId":"u","x":1}`},
+		"posthog": {NewPostHog(limits), `{"event":"e","distinct_id":"u","x":1}`},
+	} {
+		mapped, err := c.m.Map(&Request{Path: "/batch", Body: batchOf(c.e, 1000, rest)})
+		if err != nil || len(mapped.Events) != 1000 || mapped.Events[999].Refusal != nil {
+			t.Errorf("%s: %d events, %v", name, len(mapped.Events), err)
+		}
+	}
+}
+
+// TestNoMemoryIsGranted: the request is turned away with what the grant said.
+func TestNoMemoryIsGranted(t *testing.T) {
+	limits := event.DefaultLimits()
+	no := errors.New("no memory")
+	binary := http.Header{"Ce-Specversion": {"1.0"}, "Content-Type": {"application/octet-stream"}}
+	for name, c := range map[string]struct {
+		m Mapper
+		r Request
+	}{
+		"segment":           {NewSegment(limits), Request{Body: batchOf(`{}`, 2, "")}},
+		"posthog":           {NewPostHog(limits), Request{Body: batchOf(`{}`, 2, "")}},
+		"cloudevents":       {NewCloudEvents(limits), Request{Body: []byte(`[{},{}]`)}},
+		"a large one alone": {NewCloudEvents(limits), Request{Header: binary, Body: make([]byte, limits.MaxEvent+1)}},
+	} {
+		c.r.Grant = func(int) error { return no }
+		if mapped, err := c.m.Map(&c.r); !errors.Is(err, no) || len(mapped.Events) > 0 {
+			t.Errorf("%s: %d events, %v", name, len(mapped.Events), err)
+		}
+	}
+}
+
+// TestALargeBinaryEventKeepsItsAttributes, unless all of it together is over
+// the request's limit: what is stored must fit where a request did.
+func TestALargeBinaryEventKeepsItsAttributes(t *testing.T) {
+	limits := event.DefaultLimits()
+	const head = `{"id":"7","specversion":"1.0",`
+	for _, c := range []struct {
+		kind string
+		body []byte
+		want string // how the original begins
+	}{
+		{"application/octet-stream", bytes.Repeat([]byte("x"), limits.MaxEvent+1), head + `"datacontenttype":"application/octet-stream","data_base64":"eHh4`},
+		{"text/plain", bytes.Repeat([]byte{1}, limits.MaxRequest/2), head + `"datacontenttype":"text/plain","data_base64":"AQEB`},
+		{"application/json", []byte(`[` + strings.Repeat(" ", limits.MaxEvent) + `]`), head + `"datacontenttype":"application/json","data":[ `},
+		{"application/json", bytes.Repeat([]byte("["), limits.MaxEvent+1), head + `"datacontenttype":"application/json","data_base64":"W1tb`},
+		{"application/octet-stream", bytes.Repeat([]byte("x"), limits.MaxRequest*3/4), "xxx"},
+	} {
+		mapped, err := NewCloudEvents(limits).Map(&Request{Header: http.Header{"Ce-Specversion": {"1.0"}, "Ce-Id": {"7"}, "Content-Type": {c.kind}}, Body: c.body})
+		if err != nil || len(mapped.Events) != 1 {
+			t.Fatalf("%s: %d events, %v", c.kind, len(mapped.Events), err)
+		}
+		x := &mapped.Events[0]
+		if x.Refusal == nil || x.Refusal.Reason != event.ReasonTooLarge || !bytes.HasPrefix(x.Original, []byte(c.want)) || len(x.Original) > limits.MaxRequest {
+			t.Errorf("%s: %v, %d bytes: %.100q", c.kind, x.Refusal, len(x.Original), x.Original)
 		}
 	}
 }

@@ -9,6 +9,10 @@ import (
 	"github.com/millrace/millrace/libs/event"
 )
 
+// keyNames are the parameters of a query in which the door looks for a write
+// key: no event keeps one, whether it was the right key or not.
+var keyNames = [...]string{"writeKey", "write_key", "api_key", "token"}
+
 // pixelBody is the JSON that a request carries: its body, or what is in the
 // query of a GET, as ?data= or as one parameter for each field. key is the
 // write key of the query. A GET or HEAD that says nothing has no body and is no
@@ -17,7 +21,7 @@ func pixelBody(r *Request) (body []byte, key string, err error) {
 	if len(r.Body) > 0 {
 		return r.Body, "", nil
 	}
-	for _, name := range []string{"writeKey", "write_key"} {
+	for _, name := range keyNames {
 		if key == "" {
 			key = r.Query.Get(name)
 		}
@@ -35,13 +39,16 @@ func pixelBody(r *Request) (body []byte, key string, err error) {
 func emptyBody() error { return &event.SyntaxError{Line: 1, Msg: "an empty body"} }
 
 // eventOfQuery puts the parameters of a query together as an event; nil if
-// there are none but the write key.
+// there are none but write keys. The door takes one from _ too, if it finds none
+// elsewhere; what else pages send of that name is a number, so that nobody
+// caches the answer.
 func eventOfQuery(r *Request) []byte {
 	names := make([]string, 0, len(r.Query))
 	for name := range r.Query {
-		if name != "writeKey" && name != "write_key" {
-			names = append(names, name)
+		if slices.Contains(keyNames[:], name) || name == "_" && !isNumber(strings.Join(r.Query[name], "")) {
+			continue
 		}
+		names = append(names, name)
 	}
 	if len(names) == 0 {
 		return nil
@@ -67,6 +74,8 @@ func eventOfQuery(r *Request) []byte {
 	}
 	return append(dst, '}')
 }
+
+func isNumber(text string) bool { return strings.Trim(text, "0123456789") == "" }
 
 var plainAlphabet = strings.NewReplacer("-", "+", "_", "/", " ", "+", "=", "")
 

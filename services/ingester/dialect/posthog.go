@@ -1,9 +1,7 @@
 package dialect
 
 import (
-	"bytes"
 	"net/url"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -36,7 +34,7 @@ func (h *posthog) Map(r *Request) (Mapped, error) {
 	p := h.passes.Get().(*posthogPass)
 	defer h.passes.Put(p)
 	defer p.reset()
-	p.limits, p.body, p.built.limits = h.limits, body, h.limits
+	p.limits, p.body = h.limits, body
 	p.engage = strings.HasSuffix(r.Path, "/engage")
 	if err := p.read(); err != nil {
 		return Mapped{}, err
@@ -44,7 +42,7 @@ func (h *posthog) Map(r *Request) (Mapped, error) {
 	for _, values := range []url.Values{form, r.Query} {
 		p.readValues(values)
 	}
-	events, err := p.events()
+	events, err := p.events(r)
 	if err != nil {
 		return Mapped{}, err
 	}
@@ -53,29 +51,6 @@ func (h *posthog) Map(r *Request) (Mapped, error) {
 		m.SentAt = 0 // the events' times are right: there is no clock to correct
 	}
 	return m, nil
-}
-
-// posthogBody is the JSON of a request, and the form that it came in. A GET
-// that says nothing has none.
-func posthogBody(r *Request) (body []byte, form url.Values, err error) {
-	text := bytes.TrimSpace(r.Body)
-	switch {
-	case len(text) == 0 && r.Query.Has("data"):
-		body, err = unbase64(r.Query.Get("data"))
-	case r.Body == nil:
-	case len(text) == 0:
-		err = emptyBody()
-	case bytes.HasPrefix(text, []byte("data=")), bytes.Contains(text[:min(len(text), 64)], []byte("&data=")):
-		if form, err = url.ParseQuery(string(text)); err != nil {
-			return nil, nil, &event.SyntaxError{Line: 1, Msg: "a form that cannot be read"}
-		}
-		body, err = unbase64(form.Get("data"))
-	case text[0] == '{' || text[0] == '[' || bytes.HasPrefix(text, []byte("\xEF\xBB\xBF")):
-		body = r.Body
-	default:
-		body, err = unbase64(string(text))
-	}
-	return body, form, err
 }
 
 // posthogPass is the work on one body.
@@ -194,29 +169,11 @@ func (p *posthogPass) readBatch() error {
 	return nil
 }
 
-// readValues takes from a form or query what the body did not say. Browsers
-// name the time of sending sent_at or, long ago, _; in milliseconds.
-func (p *posthogPass) readValues(values url.Values) {
-	for _, name := range []string{"api_key", "token"} {
-		if len(p.key) == 0 {
-			p.key = []byte(values.Get(name))
-		}
-	}
-	for _, name := range []string{"sent_at", "_"} {
-		if p.sentAt != 0 {
-			return
-		}
-		text := values.Get(name)
-		if ms, err := strconv.ParseInt(text, 10, 64); err == nil && ms >= event.MinTime && ms <= event.MaxTime {
-			p.sentAt = ms
-		} else if ms, ok := event.ParseTime([]byte(text)); ok {
-			p.sentAt = ms
-		}
-	}
-}
-
 // events makes the canonical events of what was read.
-func (p *posthogPass) events() ([]Event, error) {
+func (p *posthogPass) events(r *Request) ([]Event, error) {
+	if err := p.built.open(r, p.limits, len(p.items), p.added()); err != nil {
+		return nil, err
+	}
 	events := make([]Event, len(p.items))
 	tooMuch := tooMuch(p.limits, &p.extra)
 	for i, at := range p.items {
@@ -229,11 +186,31 @@ func (p *posthogPass) events() ([]Event, error) {
 			continue
 		}
 		// About half as much again: what has columns of its own is said twice.
-		p.built.reserve((len(p.body)-at.start)*3/2 + (len(p.items)-i)*(p.extra.size+128))
-		var err error
+		err := p.built.reserve((len(p.body)-at.start)*3/2 + (len(p.items)-i)*(p.extra.size+128))
+		if err != nil {
+			return nil, err
+		}
 		if e.Canonical, e.Refusal, err = p.build(e.Original, i); err != nil {
 			return nil, err
 		}
 	}
 	return events, nil
+}
+
+// added is how many bytes the batch adds to its events, 0 as long as it could
+// not be too many.
+func (p *posthogPass) added() (size int) {
+	most := Growth * p.limits.MaxRequest
+	if len(p.items)*p.extra.size <= most || tooMuch(p.limits, &p.extra) != nil {
+		return 0
+	}
+	for _, at := range p.items {
+		if raw := p.body[at.start:at.end]; unfit(raw, p.limits) == nil {
+			size += p.extra.added(raw, &p.inner)
+		}
+		if size > most {
+			break
+		}
+	}
+	return size
 }

@@ -1,18 +1,12 @@
 package dialect
 
-import (
-	"bytes"
-	"strconv"
-	"time"
-
-	"github.com/millrace/millrace/libs/event"
-)
+import "github.com/millrace/millrace/libs/event"
 
 // posthogFacts are the members of one event that mean something; nil where it
 // has none.
 type posthogFacts struct {
 	name, distinctID, properties, timestamp, uuid, sentAt, offset []byte
-	set, setOnce                                                  []byte
+	set, setOnce, library                                         []byte
 	props                                                         [propCount]prop
 }
 
@@ -46,7 +40,10 @@ func (f *posthogFacts) field(key []byte) *[]byte {
 func (p *posthogPass) build(original []byte, index int) ([]byte, *event.Refusal, error) {
 	p.facts = posthogFacts{}
 	f := &p.facts
-	dst := p.built.begin()
+	dst, err := p.built.begin(len(original)*3/2 + p.extra.size + 128)
+	if err != nil {
+		return nil, nil, err
+	}
 	p.extra.begin()
 	var own []byte // the event's own key
 	keys := 0      // a bit for each name of it
@@ -76,6 +73,8 @@ func (p *posthogPass) build(original []byte, index int) ([]byte, *event.Refusal,
 			}
 		case "offset":
 			f.offset = c.Value()
+		case "library":
+			f.library = c.Value()
 		}
 		if event.IsField(key) {
 			// posthog-go's type is "capture": kept, but it is not the event's.
@@ -103,141 +102,6 @@ func (p *posthogPass) build(original []byte, index int) ([]byte, *event.Refusal,
 	dst = p.appendTimes(dst)
 	dst = p.appendContext(dst)
 	return p.built.end(p.appendProperties(dst))
-}
-
-// call is the type that an event's name stands for.
-func (p *posthogPass) call() (call string, name []byte) {
-	f := &p.facts
-	name, _ = event.Unquote(f.name)
-	switch string(name) {
-	case "$pageview":
-		return "page", name
-	case "$screen":
-		return "screen", name
-	case "$identify", "$set":
-		return "identify", name
-	case "$create_alias":
-		return "alias", name
-	case "$groupidentify":
-		return "group", name
-	case "":
-		if isNone(f.name) && (p.engage || event.KindOf(f.set) == event.KindObject || event.KindOf(f.setOnce) == event.KindObject) {
-			return "identify", nil
-		}
-	}
-	return "track", name
-}
-
-// appendCall appends type, name and what belongs to the call alone.
-func (p *posthogPass) appendCall(dst []byte) ([]byte, *event.Refusal) {
-	f := &p.facts
-	call, name := p.call()
-	dst = append(event.AppendComma(dst), `"type":"`...)
-	dst = append(append(dst, call...), '"')
-	switch call {
-	case "track":
-		if f.name != nil {
-			dst = event.AppendMember(dst, "event", f.name)
-		}
-	case "screen":
-		if screen := f.props[propScreenName].value; event.KindOf(screen) == event.KindString {
-			dst = event.AppendMember(dst, "name", screen)
-		}
-	case "alias":
-		dst = appendPresent(dst, "previousId", f.props[propAlias].value)
-	case "group":
-		dst = appendPresent(dst, "groupId", f.props[propGroupKey].value)
-		if set := &f.props[propGroupSet]; event.KindOf(set.value) == event.KindObject {
-			dst = event.AppendMember(dst, "traits", set.value)
-			set.cut = true
-		}
-	case "identify":
-		if string(name) == "$set" {
-			dst = event.AppendMember(dst, "posthog_event", f.name)
-		}
-		return p.appendTraits(dst)
-	}
-	return appendSets(dst, f.set, f.setOnce), nil
-}
-
-// appendSets keeps what an event says of its user beside its properties.
-func appendSets(dst, set, setOnce []byte) []byte {
-	if set != nil {
-		dst = event.AppendMember(dst, "$set", set)
-	}
-	if setOnce != nil {
-		dst = event.AppendMember(dst, "$set_once", setOnce)
-	}
-	return dst
-}
-
-// appendWhose appends the ids. A distinct_id is a user's, unless the event says
-// that nobody has logged in, or it is the device's, or that of a group.
-func (p *posthogPass) appendWhose(dst []byte) []byte {
-	f := &p.facts
-	distinct := f.distinctID
-	if isNone(distinct) {
-		distinct = f.props[propDistinctID].value
-	}
-	if isNone(distinct) {
-		distinct = nil
-	}
-	device := f.props[propDeviceID].value
-	id := textOf(distinct)
-	anonymous := string(f.props[propIsIdentified].value) == "false" ||
-		len(id) > 0 && bytes.Equal(id, textOf(device)) || p.isGroup(id)
-	if anonymous {
-		dst = appendPresent(dst, "anonymousId", distinct)
-	} else {
-		dst = appendPresent(dst, "userId", distinct)
-	}
-	if !anonymous || distinct == nil {
-		for _, other := range [][]byte{f.props[propAnonDistinctID].value, device} {
-			if text := textOf(other); len(text) > 0 && !bytes.Equal(text, id) {
-				dst = event.AppendMember(dst, "anonymousId", other)
-				break
-			}
-		}
-	}
-	return dst
-}
-
-// isGroup reports whether id is what SDKs make up for a group's event that
-// belongs to no user.
-func (p *posthogPass) isGroup(id []byte) bool {
-	if name, _ := event.Unquote(p.facts.name); string(name) != "$groupidentify" || len(id) == 0 || id[0] != '$' {
-		return false
-	}
-	group, key := textOf(p.facts.props[propGroupType].value), textOf(p.facts.props[propGroupKey].value)
-	return len(id) == len(group)+len(key)+2 && bytes.HasPrefix(id[1:], group) &&
-		id[1+len(group)] == '_' && bytes.HasSuffix(id, key)
-}
-
-// appendTimes appends when it happened. Old browsers' SDKs say only how long
-// that was before they sent it.
-func (p *posthogPass) appendTimes(dst []byte) []byte {
-	f := &p.facts
-	switch {
-	case !p.isBatch && !p.bare: // it is the request's
-	case p.historical: // there is no clock to correct with it
-		dst = appendPresent(dst, "posthog_sent_at", f.sentAt)
-	default:
-		dst = appendPresent(dst, "sentAt", f.sentAt)
-	}
-	switch {
-	case isNone(f.timestamp):
-		ms, err := strconv.ParseFloat(string(f.offset), 64)
-		if at := p.sentAt - int64(ms); err == nil && p.sentAt != 0 && ms >= 0 && ms < 1e12 && at >= event.MinTime {
-			dst = append(event.AppendComma(dst), `"originalTimestamp":"`...)
-			dst = time.UnixMilli(at).UTC().AppendFormat(dst, "2006-01-02T15:04:05.000Z")
-			dst = append(dst, '"')
-		}
-	case p.historical:
-		dst = event.AppendMember(dst, "timestamp", f.timestamp)
-	default:
-		dst = event.AppendMember(dst, "originalTimestamp", f.timestamp)
-	}
-	return dst
 }
 
 // isNone says whether a value is absent, in any of the ways in which SDKs leave

@@ -42,7 +42,7 @@ func (s *segment) Map(r *Request) (Mapped, error) {
 		return Mapped{}, err
 	}
 	m := Mapped{SentAt: p.sentAt}
-	if m.Events, err = p.events(); err != nil {
+	if m.Events, err = p.events(r); err != nil {
 		return Mapped{}, err
 	}
 	m.WriteKey = string(p.writeKey)

@@ -3,9 +3,11 @@ package dialect
 import "github.com/millrace/millrace/libs/event"
 
 // events makes the canonical events of what was read.
-func (p *segmentPass) events() ([]Event, error) {
+func (p *segmentPass) events(r *Request) ([]Event, error) {
+	if err := p.built.open(r, p.limits, len(p.items), p.added()); err != nil {
+		return nil, err
+	}
 	events := make([]Event, len(p.items))
-	p.built.limits = p.limits
 	inherits := len(p.context.parts)+len(p.extra.parts) > 0
 	tooMuch := tooMuch(p.limits, &p.context, &p.extra)
 	for i := range p.items {
@@ -22,13 +24,39 @@ func (p *segmentPass) events() ([]Event, error) {
 		if e.Refusal = tooMuch; e.Refusal != nil {
 			continue
 		}
-		p.built.reserve(len(p.body) - item.start + (len(p.items)-i)*(p.context.size+p.extra.size+32))
-		var err error
+		err := p.built.reserve(len(p.body) - item.start + (len(p.items)-i)*(p.context.size+p.extra.size+32))
+		if err != nil {
+			return nil, err
+		}
 		if e.Canonical, e.Refusal, err = p.build(item, e.Original, call); err != nil {
 			return nil, err
 		}
 	}
 	return events, nil
+}
+
+// added is how many bytes the batch adds to its events at least, 0 as long as
+// it could not be too many. An event's own context may have all of the batch's.
+func (p *segmentPass) added() (size int) {
+	most := Growth * p.limits.MaxRequest
+	if len(p.items)*(p.extra.size+p.context.size) <= most || tooMuch(p.limits, &p.context, &p.extra) != nil {
+		return 0
+	}
+	for i := range p.items {
+		item := &p.items[i]
+		raw := p.body[item.start:item.end]
+		if unfit(raw, p.limits) != nil {
+			continue
+		}
+		size += p.extra.added(raw, &p.inner)
+		if item.contexts == 0 {
+			size += p.context.size
+		}
+		if size > most {
+			break
+		}
+	}
+	return size
 }
 
 // callFor is the type that the event is to get, "" if it keeps what it has.
@@ -46,7 +74,10 @@ func (p *segmentPass) callFor(item *segmentItem) string {
 
 // build writes one event anew.
 func (p *segmentPass) build(item *segmentItem, original []byte, call string) ([]byte, *event.Refusal, error) {
-	dst := p.built.begin()
+	dst, err := p.built.begin(len(original) + p.context.size + p.extra.size + 64)
+	if err != nil {
+		return nil, nil, err
+	}
 	p.extra.begin()
 	merged := false
 	c := &p.inner

@@ -219,7 +219,8 @@ func (r *Ring) find(token string, onlyWrites bool) (found *Key, ok bool) {
 }
 
 // Settled says whether a key that is not known is nobody's: before the sources
-// have been read it may be one of theirs.
+// have been read it may be one of theirs. It is asked before the key is looked
+// up, as they may be read meanwhile.
 func (r *Ring) Settled() bool { return !r.cfg.SourceKeys || r.cfg.Sources.Loaded() }
 
 // ofSource is the key of a source that is in the bucket: one for all its write
