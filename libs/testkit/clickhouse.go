@@ -10,6 +10,7 @@ import (
 
 	"github.com/millrace/millrace/libs/eventdb"
 	"github.com/millrace/millrace/libs/localdb"
+	"github.com/millrace/millrace/libs/testkit/ports"
 	"github.com/millrace/millrace/libs/testkit/proxy"
 )
 
@@ -26,8 +27,13 @@ type ClickHouse struct {
 // the test fails and says what to do.
 func StartClickHouse(t testing.TB) *ClickHouse {
 	t.Helper()
+	http, native, err := ports.Two() // a restart keeps them
+	if err != nil {
+		t.Fatal(err)
+	}
 	c := &ClickHouse{t: t, cfg: localdb.Config{
-		Dir: t.TempDir(), Passwords: localdb.NewPasswords(), MemoryLimit: 4 << 30, Log: slog.New(slog.DiscardHandler),
+		Dir: t.TempDir(), HTTPPort: http, TCPPort: native, Passwords: localdb.NewPasswords(), MemoryLimit: 4 << 30,
+		Log: slog.New(slog.DiscardHandler),
 	}}
 	c.Start()
 	t.Cleanup(func() { _ = c.Kill() }) // its files go with the test
@@ -46,7 +52,6 @@ func (c *ClickHouse) Start() {
 	if err != nil {
 		c.t.Fatalf("start ClickHouse: %v", err)
 	}
-	c.cfg.HTTPPort, c.cfg.TCPPort = s.Ports() // a restart keeps them
 	c.Server = s
 }
 

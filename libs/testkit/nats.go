@@ -2,7 +2,6 @@ package testkit
 
 import (
 	"log/slog"
-	"net"
 	"testing"
 	"time"
 
@@ -10,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/millrace/millrace/libs/bus"
+	"github.com/millrace/millrace/libs/testkit/ports"
 	"github.com/millrace/millrace/libs/testkit/proxy"
 )
 
@@ -26,8 +26,12 @@ type NATS struct {
 // change may alter its options before the start.
 func StartNATS(t testing.TB, change ...func(*server.Options)) *NATS {
 	t.Helper()
+	port, err := ports.Free() // one that nobody takes while the server is stopped
+	if err != nil {
+		t.Fatal(err)
+	}
 	n := &NATS{t: t, opts: server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(),
+		Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: t.TempDir(),
 		NoSigs: true, NoLog: true, MaxPayload: 8 << 20,
 	}}
 	for _, f := range change {
@@ -35,9 +39,6 @@ func StartNATS(t testing.TB, change ...func(*server.Options)) *NATS {
 	}
 	n.Start()
 	n.URL = n.Server.ClientURL()
-	if addr, ok := n.Server.Addr().(*net.TCPAddr); ok {
-		n.opts.Port = addr.Port // a restart keeps the address
-	}
 	t.Cleanup(n.Stop)
 	return n
 }

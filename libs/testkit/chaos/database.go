@@ -14,6 +14,7 @@ import (
 
 	"github.com/millrace/millrace/libs/eventdb"
 	"github.com/millrace/millrace/libs/localdb"
+	"github.com/millrace/millrace/libs/testkit/ports"
 )
 
 // database is the mill's ClickHouse, a process of its own.
@@ -26,11 +27,15 @@ type database struct {
 
 const memoryLimit = 3 << 30
 
-func newDatabase(dir string, log io.Writer) *database {
+func newDatabase(dir string, log io.Writer) (*database, error) {
+	http, native, err := ports.Two() // every start keeps them
+	if err != nil {
+		return nil, err
+	}
 	return &database{cfg: localdb.Config{
-		Dir: dir, Passwords: localdb.NewPasswords(), MemoryLimit: memoryLimit,
+		Dir: dir, HTTPPort: http, TCPPort: native, Passwords: localdb.NewPasswords(), MemoryLimit: memoryLimit,
 		Log: slog.New(slog.NewTextHandler(log, nil)),
-	}}
+	}}, nil
 }
 
 // start starts it on the files and ports it had, also when the run is being
@@ -40,7 +45,6 @@ func (d *database) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start ClickHouse: %w", err)
 	}
-	d.cfg.HTTPPort, d.cfg.TCPPort = s.Ports()
 	d.mu.Lock()
 	d.server = s
 	d.mu.Unlock()

@@ -16,6 +16,7 @@ import (
 	"github.com/millrace/millrace/libs/bus"
 	"github.com/millrace/millrace/libs/eventdb"
 	"github.com/millrace/millrace/libs/localdb"
+	"github.com/millrace/millrace/libs/testkit/ports"
 	"github.com/millrace/millrace/libs/testkit/proxy"
 )
 
@@ -78,7 +79,7 @@ func newMill(dir, bin string, small bool) (*mill, error) {
 		return nil, err
 	}
 	var err error
-	m.natsPort, err = freePort()
+	m.natsPort, err = ports.Free()
 	return m, err
 }
 
@@ -105,13 +106,17 @@ func (m *mill) start(ctx context.Context) error {
 
 // prepare starts ClickHouse and creates the tables.
 func (m *mill) prepare(ctx context.Context, log *os.File) error {
-	m.db = newDatabase(filepath.Join(m.dbDir(), "data"), log)
+	db, err := newDatabase(filepath.Join(m.dbDir(), "data"), log)
+	if err != nil {
+		return err
+	}
+	m.db = db
 	if err := m.db.start(ctx); err != nil {
 		return err
 	}
 	// On a machine with much to do it was seen to wait for an answer for five
 	// minutes. All of it can be repeated.
-	err := again(ctx, 2*time.Minute, func(ctx context.Context) error {
+	err = again(ctx, 2*time.Minute, func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 		defer cancel()
 		_, err := eventdb.Migrate(ctx, m.db.config(localdb.MigratorUser), eventdb.MigrateOptions{})

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -107,16 +106,6 @@ func (p *process) tail(bytes int) string {
 		return err.Error()
 	}
 	return string(text[max(0, len(text)-bytes):])
-}
-
-// freePort finds a port that nothing listens on.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 func address(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/millrace/millrace/libs/localdb"
+	"github.com/millrace/millrace/libs/testkit/ports"
 )
 
 // startService starts the processes of a service, each behind proxies of its
@@ -35,7 +36,7 @@ func (m *mill) startService(name string) error {
 
 func (m *mill) arguments(name, id string, i int) ([]string, error) {
 	args := []string{"--admin-addr", "127.0.0.1:0"}
-	port, err := freePort()
+	port, err := ports.Free()
 	if err != nil {
 		return nil, err
 	}

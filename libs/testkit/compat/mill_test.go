@@ -50,7 +50,7 @@ func newMill(t *testing.T, sources []string) *mill {
 	m.wire = testkit.StartProxy(t, m.nats.URL)
 	m.js = m.nats.Connect()
 	m.nats.Provision(m.js, shards)
-	addr := freeAddr(t)
+	addr := testkit.FreeAddr(t)
 	m.door = "http://" + addr
 	var keys []string
 	for _, s := range sources {
@@ -96,16 +96,6 @@ func build(t *testing.T) string {
 		t.FailNow()
 	}
 	return dir
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // start runs a service until the test ends.

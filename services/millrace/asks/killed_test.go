@@ -3,7 +3,6 @@ package asks
 import (
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -40,10 +39,7 @@ type process struct {
 
 func (m *mill) process() *process {
 	m.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	m.must(err)
-	addr := l.Addr().String()
-	m.must(l.Close())
+	addr := testkit.FreeAddr(m)
 	p := &process{m: m, base: "http://" + addr, args: []string{
 		"--query-addr", addr, "--admin-addr", "127.0.0.1:0", "--nats-url", m.nats.URL, "--clickhouse-http-url", m.db.Addrs().HTTP,
 		"--clickhouse-user", localdb.ReaderUser, "--clickhouse-password", m.db.Password(localdb.ReaderUser), "--clickhouse-database", localdb.Database,

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"log/slog"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"github.com/millrace/millrace/libs/testkit"
 	"github.com/millrace/millrace/services/millrace/client"
 	"github.com/millrace/millrace/services/millrace/up"
 	"github.com/millrace/millrace/services/query/mcp"
@@ -89,14 +89,7 @@ func says(t *testing.T, s *sdk.ClientSession, tool string, args map[string]any) 
 
 // One client of the tools lives through a service that is not there yet, is there, goes, and comes back.
 func TestTools(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	addr := testkit.FreeAddr(t)
 	queries := t.TempDir()
 	if err := os.WriteFile(filepath.Join(queries, "of-user.sql"), []byte("-- Events of a user.\nSELECT count() AS n FROM events WHERE user_id = {user:String}"), 0o600); err != nil {
 		t.Fatal(err)

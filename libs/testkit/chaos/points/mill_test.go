@@ -117,7 +117,7 @@ func (m *mill) startWith(t *testing.T, name string, more []string, points ...str
 	}
 	switch name {
 	case "ingester":
-		door := freePort(t)
+		door := testkit.FreeAddr(t)
 		args = append(args, "--ingest-addr", door, "--manage-streams=false", "--hold", "2s")
 		if m.slow {
 			args = append(args, "--linger", "150ms")
@@ -136,7 +136,7 @@ func (m *mill) startWith(t *testing.T, name string, more []string, points ...str
 			args = append(args, "--flush-min", "300ms")
 		}
 	case "query":
-		m.query = freePort(t)
+		m.query = testkit.FreeAddr(t)
 		args = append(args, "--query-addr", m.query, "--clickhouse-http-url", m.db.Addrs().HTTP,
 			"--clickhouse-user", localdb.ReaderUser, "--clickhouse-password", m.db.Password(localdb.ReaderUser))
 	}

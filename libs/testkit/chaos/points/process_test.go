@@ -106,14 +106,3 @@ func (p *process) tell(t *testing.T) {
 	text := p.log.String()
 	t.Logf("the last of %s %d:\n%s", p.name, p.cmd.Process.Pid, text[max(0, len(text)-4000):])
 }
-
-// freePort finds an address that nothing listens on.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
