@@ -37,6 +37,8 @@ type answering struct {
 	asks int // events of asks
 	// lacking counts answers that lack something, of one kind of question.
 	lacking int
+	// ended counts statements that ClickHouse ended after their time, likewise.
+	ended int
 
 	others  []inquiry // GET /v1/users/{id}
 	asked   []inquiry // POST /v1/ask

@@ -150,7 +150,7 @@ func (in *installation) direct(ctx context.Context, all []statement) (time.Durat
 		req.Header.Set("X-ClickHouse-User", localdb.ReaderUser)
 		req.Header.Set("X-ClickHouse-Key", in.sql.passwords[localdb.ReaderUser])
 		if _, err := do(req); err != nil {
-			return 0, err
+			return time.Since(began), err
 		}
 	}
 	return time.Since(began), nil

@@ -21,7 +21,7 @@ func (r result) briefAnswer() string {
 // printAnswers shows the questions, and the ingest beside them.
 func (r *report) printAnswers(w io.Writer) {
 	var questions, ingest []string
-	ahead, lacking := "", 0.0
+	ahead, lacking, ended := "", 0.0, 0.0
 	for _, name := range r.names() {
 		switch runs := r.of(name); {
 		case runs[0].Part != "answers":
@@ -30,6 +30,7 @@ func (r *report) printAnswers(w io.Writer) {
 		case figure(runs, figAsked).n > 0:
 			questions = append(questions, name)
 			lacking += figure(runs, figLacking).median
+			ended += figure(runs, figEnded).median
 		default:
 			ingest = append(ingest, name)
 		}
@@ -60,5 +61,8 @@ func (r *report) printAnswers(w io.Writer) {
 	fmt.Fprintln(w, "\nOne client asks one question after the other. ClickHouse alone: the same statements, asked past Millrace over HTTP in turn with the question. Overhead: the median of the differences, of ClickHouse's median."+ahead)
 	if lacking > 0 {
 		fmt.Fprintf(w, "%s answers said that something lacks.\n", number(lacking))
+	}
+	if ended > 0 {
+		fmt.Fprintf(w, "%s questions or statements were ended after 30 seconds, the time that a reader is given; they count as that long.\n", number(ended))
 	}
 }

@@ -56,6 +56,7 @@ const (
 	figOverhead   = "overhead_percent"
 	figAsked      = "questions"
 	figLacking    = "answers_that_lack_something"
+	figEnded      = "statements_ended"
 	figCores      = "cores"
 	figKept       = "people_read_ahead"
 	figActive     = "people_active"
