@@ -140,6 +140,10 @@ func (a *answering) prepare(ctx context.Context) error {
 		return err
 	}
 	defer c.close()
+	// Days whole, the last ones to come too: the statements written down here
+	// then read what comes in while questions are asked, as the questions do.
+	from, to := time.Now().UTC().AddDate(0, 0, -29), time.Now().UTC().AddDate(0, 0, 2)
+	period := "from=" + from.Format(time.DateOnly) + "&to=" + to.Format(time.DateOnly)
 	chosen := map[uint64]bool{}
 	add := func(to *[]inquiry, name, path, user string) error {
 		if strings.Contains(path, "?") {
@@ -167,7 +171,7 @@ func (a *answering) prepare(ctx context.Context) error {
 		case 1:
 			err = add(&a.asked, "ask, any other", "/v1/users/"+user, user)
 		case 2:
-			err = add(&a.lines, "timeline", "/v1/reports/timeline?limit=100&last=30d&user="+user, user)
+			err = add(&a.lines, "timeline", "/v1/reports/timeline?limit=100&"+period+"&user="+user, user)
 		}
 		if err != nil {
 			return err
@@ -178,7 +182,7 @@ func (a *answering) prepare(ctx context.Context) error {
 		if strings.Contains(r.path, "?") {
 			join = "&"
 		}
-		if err := add(&a.reports, r.name, "/v1/reports/"+r.path+join+"last=30d", ""); err != nil {
+		if err := add(&a.reports, r.name, "/v1/reports/"+r.path+join+period, ""); err != nil {
 			return err
 		}
 	}
