@@ -176,6 +176,16 @@ func (t *Tail) Position() []uint64 {
 	return at
 }
 
+// Unproven is how many bytes the frames take that are on their way to ClickHouse, or that a pin holds.
+func (t *Tail) Unproven() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range t.shards {
+		t.unindex(i) // the watermark may have moved since the last frame came
+	}
+	return t.used - t.below
+}
+
 // mark is the watermark of a shard. The caller holds mu.
 func (t *Tail) mark(shard int) uint64 { return max(t.shards[shard].base, t.cfg.Proven(shard)) }
 

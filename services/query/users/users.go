@@ -15,7 +15,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/millrace/millrace/libs/bus"
-	"github.com/millrace/millrace/libs/event/frame"
 	"github.com/millrace/millrace/libs/svc"
 	"github.com/millrace/millrace/services/query/problem"
 	"github.com/millrace/millrace/services/query/reader"
@@ -179,33 +178,38 @@ func (u *Users) load(ctx context.Context, user User, o *Options) (*Context, erro
 			}
 			continue
 		}
-		rows, after, err := u.joinTail(pin, x)
+		events, after, err := u.joinTail(pin, x)
 		if err != nil {
 			return nil, err
 		}
 		if x.isFresh() && round < maxRounds {
 			continue
 		}
-		found := u.findOwn(ctx, s, x.known, o, marks, rows)
-		a, err := u.finish(pin, s, x, rows, after, o, found, round < maxRounds)
+		found := u.findOwn(ctx, s, x.known, o, marks, events)
+		a, err := u.finish(pin, s, x, events, after, o, found, round < maxRounds)
 		if a != nil || err != nil {
 			return a, err
 		}
 	}
 }
 
-// joinTail reads the user's rows in the tail and joins the ids that they name.
-func (u *Users) joinTail(pin *tail.Pin, x *ids) (rows []tail.Row, after []uint64, err error) {
+// joinTail reads the user's events in the tail and joins the ids that they name. It returns copies: a row keeps its whole frame
+// unpacked for as long as somebody has it, and of a thousand users who are read ahead each has rows in many frames.
+func (u *Users) joinTail(pin *tail.Pin, x *ids) (events []entry, after []uint64, err error) {
 	for {
 		known := len(x.known.Users) + len(x.known.Anonymous)
-		if rows, after, err = pin.Rows(x.known); err != nil {
+		rows, after, err := pin.Rows(x.known)
+		if err != nil {
 			return nil, nil, fmt.Errorf("read the tail: %w", err)
 		}
 		for _, r := range rows {
 			x.joinRow(r)
 		}
 		if len(x.known.Users)+len(x.known.Anonymous) == known {
-			return rows, after, nil
+			for _, r := range rows {
+				events = append(events, eventOfRow(r))
+			}
+			return events, after, nil
 		}
 	}
 }
@@ -248,17 +252,16 @@ var errSlow = errors.New("ClickHouse takes too long")
 
 // findOwn looks further for the event of an ask: one that ClickHouse has already and that is not among the newest, or a
 // repeat of an old one.
-func (u *Users) findOwn(ctx context.Context, s *state, who tail.Who, o *Options, marks []uint64, rows []tail.Row) *shown {
+func (u *Users) findOwn(ctx context.Context, s *state, who tail.Who, o *Options, marks []uint64, events []entry) *shown {
 	if o.Own == nil {
 		return nil
 	}
 	if x, ok := s.find(o.Own.id); ok {
 		return &x
 	}
-	for _, r := range rows {
-		if string(r.View.Str(frame.ColEventID, r.Row)) == o.Own.id {
-			e := eventOfRow(r)
-			x := e.shown()
+	for i := range events {
+		if events[i].id == o.Own.id {
+			x := events[i].shown()
 			return &x
 		}
 	}
@@ -280,9 +283,9 @@ func (u *Users) findOwn(ctx context.Context, s *state, who tail.Who, o *Options,
 	return nil
 }
 
-// finish adds the rows of the tail, and those that came meanwhile, and answers. It returns nothing when one of these joins
+// finish adds the events of the tail, and those that came meanwhile, and answers. It returns nothing when one of these joins
 // further ids.
-func (u *Users) finish(pin *tail.Pin, s *state, x *ids, rows []tail.Row, after []uint64, o *Options, found *shown, again bool) (*Context, error) {
+func (u *Users) finish(pin *tail.Pin, s *state, x *ids, events []entry, after []uint64, o *Options, found *shown, again bool) (*Context, error) {
 	var a *Context
 	err := pin.Rest(x.known, after, func(rest []tail.Row, at []uint64, lost []tail.Lack) {
 		for _, r := range rest {
@@ -292,11 +295,12 @@ func (u *Users) finish(pin *tail.Pin, s *state, x *ids, rows []tail.Row, after [
 			return
 		}
 		now := time.Now()
-		for _, list := range [][]tail.Row{rows, rest} {
-			for _, r := range list {
-				e := eventOfRow(r)
-				s.add(&e, now.UnixMilli())
-			}
+		for i := range events {
+			s.add(&events[i], now.UnixMilli())
+		}
+		for _, r := range rest {
+			e := eventOfRow(r)
+			s.add(&e, now.UnixMilli())
 		}
 		for _, l := range lost {
 			s.lacks = append(s.lacks, Lack{

@@ -28,6 +28,10 @@ const (
 	warmFirst = 16
 	warmMost  = 4096
 	warmGoal  = 10 * time.Second
+	// warmBehind is how many bytes may be on their way to ClickHouse while users are read ahead: some 75,000 events, of 5,000 a
+	// second those of a quarter of a minute. Beyond it events come in bulk, the names in them are not who will be asked about
+	// next, and the cores are for the events.
+	warmBehind = 16 << 20
 )
 
 // Run reads users ahead who are active, so that whoever asks about them need not wait for ClickHouse; until ctx is done,
@@ -70,6 +74,9 @@ const warmFirstPause = 20 * time.Millisecond
 
 // nextActive are users of one source who were active last and are not kept, or not for much longer.
 func (u *Users) nextActive(most int) (some []User) {
+	if u.cfg.Tail.Unproven() > warmBehind { // before the lock, which is taken under the tail's
+		return nil
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	c := &u.cache
@@ -92,10 +99,10 @@ func (u *Users) nextActive(most int) (some []User) {
 
 // aheadOf is the reading of one user among many.
 type aheadOf struct {
-	s     *state
-	x     *ids
-	rows  []tail.Row
-	after []uint64
+	s      *state
+	x      *ids
+	events []entry
+	after  []uint64
 }
 
 // ahead reads users of one source, all in the same statements. Of whom anything lacks, nothing is kept.
@@ -114,7 +121,7 @@ func (u *Users) ahead(ctx context.Context, users []User) error {
 		owners := map[string][]*aheadOf{}
 		for _, a := range all {
 			var err error
-			if a.rows, a.after, err = u.joinTail(pin, a.x); err != nil {
+			if a.events, a.after, err = u.joinTail(pin, a.x); err != nil {
 				return err
 			}
 			if len(who.Users)+len(who.Anonymous) > 2*warmMost { // somebody has very many; that is not for here
@@ -134,7 +141,7 @@ func (u *Users) ahead(ctx context.Context, users []User) error {
 		if a.x.isFresh() || len(a.s.lacks) > 0 {
 			continue
 		}
-		if _, err := u.finish(pin, a.s, a.x, a.rows, a.after, &Options{}, nil, true); err != nil {
+		if _, err := u.finish(pin, a.s, a.x, a.events, a.after, &Options{}, nil, true); err != nil {
 			return err
 		}
 		u.m.answers.WithLabelValues("ahead").Inc()

@@ -1,6 +1,8 @@
 package users
 
 import (
+	"encoding/base64"
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -52,6 +54,31 @@ func TestAheadEqualsAPlainWalk(t *testing.T) {
 			all.Add(p)
 		}
 		r.about("bob's", all)
+	}
+}
+
+// TestBulkIsNotReadAhead: while much is on its way to ClickHouse nobody is read ahead, and everybody who waits is once it is there,
+// also when nothing comes any more.
+func TestBulkIsNotReadAhead(t *testing.T) {
+	r := newRig(t, 1, 0)
+	noise := rand.NewChaCha8([32]byte{5})
+	for r.tail.Unproven() <= warmBehind {
+		raw := make([]byte, 768<<10)
+		_, _ = noise.Read(raw)
+		all := r.publish(testkit.Row{
+			Type: "track", Event: "imported", UserID: "ada", EventID: fmt.Sprint(r.last), Timestamp: time.Now(),
+			Properties: map[string]string{"noise": base64.StdEncoding.EncodeToString(raw)},
+		})
+		if err := r.tail.Await(t.Context(), all.Places[0]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if some := r.users.nextActive(10); len(some) != 0 {
+		t.Errorf("%v are read ahead while %d bytes are on their way", some, r.tail.Unproven())
+	}
+	r.proveAll()
+	if some := r.users.nextActive(10); len(some) != 1 || some[0].ID != "ada" {
+		t.Errorf("%v are read ahead with %d bytes on their way, want ada", some, r.tail.Unproven())
 	}
 }
 
