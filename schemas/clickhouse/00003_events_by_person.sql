@@ -3,7 +3,10 @@
 
 -- One person's history: the columns that it counts, sorted by person, and where in its part each row is, by which ClickHouse
 -- finds the rows that it shows. A projection lies inside the part of its rows: it cannot lack one, after any kill -9.
--- user_id before anonymous_id serves both sides of a history: rows of a user, and rows of a device without a user.
+--
+-- A person is a user, or a device without one, in one expression, which is not of the table's own key: conditions on user_id
+-- made ClickHouse look through the key of the whole table before it came to the projection, twice the CPU of a history.
+-- empty(), because ClickHouse writes = '' so before it compares a question with a projection.
 --
 -- lightweight_mutation_projection_mode: without it, DELETE FROM events is refused.
 --
@@ -15,9 +18,16 @@ ALTER TABLE events MODIFY SETTING lightweight_mutation_projection_mode = 'rebuil
 -- +goose StatementBegin
 ALTER TABLE events ADD PROJECTION IF NOT EXISTS by_person
 (
-    SELECT source, user_id, anonymous_id, previous_id, type, event, timestamp, event_date, _shard, _seq, _part_offset
-    ORDER BY source, user_id, anonymous_id, timestamp
+    SELECT
+        source, if(empty(user_id), concat('a', anonymous_id), concat('u', user_id)), anonymous_id, previous_id,
+        type, event, timestamp, event_date, _shard, _seq, _part_offset
+    ORDER BY source, if(empty(user_id), concat('a', anonymous_id), concat('u', user_id)), timestamp
 );
+-- +goose StatementEnd
+
+-- Parts that are there already, in the background.
+-- +goose StatementBegin
+ALTER TABLE events MATERIALIZE PROJECTION by_person;
 -- +goose StatementEnd
 
 -- +goose Down

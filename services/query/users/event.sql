@@ -5,7 +5,7 @@ SELECT
     toUInt8(mapContains(extra, {mark:String})), CAST(properties, 'Map(String, String)'), CAST(mapKeys(properties_num), 'Array(String)')
 FROM events
 WHERE source = {source:String}
-    AND ({{mine}})
+    AND {{person}} IN {persons:Array(String)}
     AND event_id = {id:String}
     AND _seq <= {marks:Array(UInt64)}[_shard + 1]
 ORDER BY ms DESC

@@ -33,38 +33,6 @@ const (
 	idText     = 20 // bytes that an id takes at least, since its bound goes along
 )
 
-// mine is the condition that a row is of one of the ids, and the values of its parameters.
-func mine(who tail.Who, values url.Values) string {
-	var sides []string
-	if len(who.Users) > 0 {
-		values.Set("param_users", texts(who.Users))
-		sides = append(sides, "user_id IN {users:Array(String)}")
-	}
-	if len(who.Anonymous) > 0 {
-		values.Set("param_anonymous", texts(who.Anonymous))
-		sides = append(sides, "anonymous_id IN {anonymous:Array(String)} AND user_id = ''")
-	}
-	return strings.Join(sides, " OR ")
-}
-
-// texts writes an Array(String) as a parameter takes it.
-func texts(list []string) string {
-	var b strings.Builder
-	b.WriteByte('[')
-	for i, s := range list {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteByte('\'')
-		quoted.WriteString(&b, s) //nolint:errcheck // a strings.Builder
-		b.WriteByte('\'')
-	}
-	b.WriteByte(']')
-	return b.String()
-}
-
-var quoted = strings.NewReplacer(`\`, `\\`, `'`, `\'`, "\x00", `\0`)
-
 func marksOf(marks []uint64) string {
 	texts := make([]string, len(marks))
 	for i, m := range marks {
@@ -148,9 +116,10 @@ func (u *Users) stream(ctx context.Context, sql string, values url.Values, take 
 // find looks in ClickHouse for one event of a user by its id.
 func (u *Users) find(ctx context.Context, who tail.Who, id string, marks []uint64) (found shown, ok bool, err error) {
 	values := url.Values{
-		"param_source": {reader.Param(who.Source)}, "param_marks": {marksOf(marks)}, "param_id": {reader.Param(id)}, "param_mark": {requestMark},
+		"param_source": {reader.Param(who.Source)}, "param_persons": {persons(who)}, "param_marks": {marksOf(marks)},
+		"param_id": {reader.Param(id)}, "param_mark": {requestMark},
 	}
-	sql := strings.ReplaceAll(eventSQL, "{{mine}}", mine(who, values))
+	sql := strings.ReplaceAll(eventSQL, "{{person}}", sqlPerson)
 	err = u.stream(ctx, sql, values, func(h headRow) {
 		found, ok = shown{place: h.place, kind: h.typ, name: h.name, id: h.id, request: h.flag, properties: h.fields}, true
 	})

@@ -24,17 +24,6 @@ type reading struct {
 	apart  bool  // a history for each id, by ownerOf; else one for all of them
 }
 
-// Owners of rows that are read apart: a user id, or an anonymous id without one.
-const (
-	ownerUser      = "u"
-	ownerAnonymous = "a"
-)
-
-const (
-	sqlUser  = "concat('" + ownerUser + "', user_id)"
-	sqlOwner = "if(user_id = '', concat('" + ownerAnonymous + "', anonymous_id), " + sqlUser + ")"
-)
-
 // history is what ClickHouse has of an owner: the rows of head.sql and of newest.sql.
 type history struct {
 	now     int64
@@ -54,7 +43,9 @@ type counted struct {
 	dayLeaves    []int64
 	weekLeaves   []int64
 	newest       []int64 // ms
+	unnamed      uint64  // how many have their name from the type, the column event being empty
 	joined       []int32 // days of identifies and aliases
+	fresh        []int32 // days of those that are not a day old
 }
 
 // detail is a row of newest.sql.
@@ -72,7 +63,8 @@ func (h *history) over() bool { return h.names > maxNames }
 // counted reads the columns of head.sql but for the owner.
 func (r *row) counted() counted {
 	c := counted{name: r.text(), first: r.i64(), last: r.i64(), n: r.u64(), day: r.u64(), week: r.u64()}
-	c.dayLeaves, c.weekLeaves, c.newest, c.joined = r.times(), r.times(), r.times(), r.days()
+	c.dayLeaves, c.weekLeaves, c.newest = r.times(), r.times(), r.times()
+	c.unnamed, c.joined, c.fresh = r.u64(), r.days(), r.days()
 	return c
 }
 
@@ -86,13 +78,11 @@ func (u *Users) histories(ctx context.Context, who tail.Who, marks []uint64, how
 	}
 	owner, bound := "''", "{bound:Int64}"
 	if how.apart {
-		owner = sqlOwner
-		if len(who.Anonymous) == 0 {
-			owner = sqlUser
-		}
+		owner = sqlPerson
 		bound = "transform(owner, {owners:Array(String)}, {bounds:Array(Int64)}, {bound:Int64})"
 	}
-	expand := strings.NewReplacer("{{mine}}", mine(who, values), "{{owner}}", owner, "{{bound}}", bound, "{{recent}}", strconv.Itoa(how.recent),
+	values.Set("param_persons", persons(who))
+	expand := strings.NewReplacer("{{person}}", sqlPerson, "{{owner}}", owner, "{{bound}}", bound, "{{recent}}", strconv.Itoa(how.recent),
 		"{{name}}", "toString(if(event = '', type, event))").Replace
 	all := map[string]*history{}
 	err := u.streamRows(ctx, expand(headSQL), values, func(r *row) {
@@ -119,7 +109,7 @@ func (u *Users) histories(ctx context.Context, who tail.Who, marks []uint64, how
 		}
 	}
 	details(all, how, values)
-	err = u.streamRows(ctx, expand(newestSQL), values, func(r *row) {
+	err = u.streamRows(ctx, strings.ReplaceAll(expand(newestSQL), "{{mine}}", mine(who, all, values)), values, func(r *row) {
 		h := all[r.text()]
 		var d detail
 		d.shard, d.seq, d.idx, d.ms = r.u16(), r.u64(), r.u32(), r.i64()
@@ -168,7 +158,7 @@ func details(all map[string]*history, how reading, values url.Values) {
 	values.Set("param_from", time.UnixMilli(max(from, oldestMs)).UTC().Format("2006-01-02 15:04:05.000"))
 	dates := make([]string, 0, len(days))
 	for _, d := range slices.Sorted(maps.Keys(days)) {
-		dates = append(dates, "'"+time.Unix(int64(d)*86400, 0).UTC().Format("2006-01-02")+"'")
+		dates = append(dates, "'"+dateOf(d)+"'")
 	}
 	values.Set("param_dates", "["+strings.Join(dates, ",")+"]")
 }

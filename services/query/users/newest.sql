@@ -13,7 +13,7 @@ SELECT
     CAST(if(type = 'identify', traits, map()), 'Map(String, String)'), CAST(if(type = 'identify', mapKeys(traits_num), []), 'Array(String)')
 FROM events
 WHERE source = {source:String}
-    AND ({{mine}})
+    AND {{mine}}
     AND _seq <= {marks:Array(UInt64)}[_shard + 1]
     AND (event_date >= toDate32({from:DateTime64(3, 'UTC')}) AND (ms >= bound OR timestamp >= day_ago)
         OR event_date IN {dates:Array(Date32)} AND joins)
