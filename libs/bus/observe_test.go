@@ -124,6 +124,9 @@ func TestAnObserverHearsMembers(t *testing.T) {
 	var all sync.WaitGroup
 	t.Cleanup(func() { cancel(); all.Wait() })
 	o := NewObserver()
+	if _, _, known := o.Members("door"); known {
+		t.Error("an observer that has heard nothing knows members")
+	}
 	observing := rig.js()
 	all.Go(func() { _ = o.Run(ctx, observing, names) })
 	is := func(what string, ok func(alive int, silent time.Duration) bool) {
@@ -132,9 +135,6 @@ func TestAnObserverHearsMembers(t *testing.T) {
 			alive, silent, known := o.Members("door")
 			return fmt.Sprintf("%d, %s, %t", alive, silent, known), known && ok(alive, silent)
 		})
-	}
-	if _, _, known := o.Members("door"); known {
-		t.Error("an observer that has heard nothing knows members")
 	}
 	is("nobody, and not for long", func(alive int, silent time.Duration) bool { return alive == 0 && silent < OwnerSilence })
 	living, end := context.WithCancel(ctx)

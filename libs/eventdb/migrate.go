@@ -78,6 +78,11 @@ func Migrate(ctx context.Context, cfg Config, opts MigrateOptions) (int, error) 
 			return applied, fmt.Errorf("migrate database %s: %w", o.Auth.Database, err)
 		}
 		applied++
+		if res.Source.Version == projectionVersion {
+			if err := oldProjections(ctx, db); err != nil {
+				return applied, err
+			}
+		}
 		if opts.Progress != nil {
 			opts.Progress(Migration{
 				Version: res.Source.Version, Name: path.Base(res.Source.Path), Applied: true, At: time.Now(), Took: res.Duration,
@@ -154,6 +159,25 @@ func lateProjections(ctx context.Context, db *sql.DB) error {
 	}
 	if err != nil {
 		return fmt.Errorf("leave the projections of table %s to merges: %w", Table, err)
+	}
+	return nil
+}
+
+// projectionVersion is the migration that adds the projection by_person.
+const projectionVersion = 3
+
+// oldProjections has ClickHouse build the projection of rows that were there before it, in the background. Until a part has it,
+// questions read the part whole.
+func oldProjections(ctx context.Context, db *sql.DB) error {
+	var rows uint64
+	if err := db.QueryRowContext(ctx, "SELECT count() FROM "+Table).Scan(&rows); err != nil {
+		return fmt.Errorf("count the rows of table %s: %w", Table, err)
+	}
+	if rows == 0 { // nothing to do, and the first part keeps the number 1
+		return nil
+	}
+	if _, err := db.ExecContext(ctx, "ALTER TABLE "+Table+" MATERIALIZE PROJECTION by_person"); err != nil {
+		return fmt.Errorf("build the projection of the rows of table %s: %w", Table, err)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package eventdb
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -51,6 +52,29 @@ func TestMigrationsCanBeRepeated(t *testing.T) {
 	n, err := Migrate(t.Context(), s.as(localdb.MigratorUser), MigrateOptions{})
 	if err != nil || n < 2 {
 		t.Fatalf("%d applied again, %v", n, err)
+	}
+}
+
+// Rows of a version without the projection get it in the background, and the migration leaves no trace where there are none.
+func TestOldRowsGetTheProjection(t *testing.T) {
+	s := serve(t)
+	s.migrate(t)
+	conn := s.open(t, localdb.MigratorUser)
+	const mutations = "SELECT count() FROM system.mutations WHERE database = currentDatabase() AND table = 'events'"
+	if n := one[uint64](t, conn, mutations); n != 0 {
+		t.Errorf("%d mutations of a new table", n)
+	}
+	s.exec(t, "ALTER TABLE events DROP PROJECTION by_person SETTINGS mutations_sync = 1")
+	if err := insert(t.Context(), s.dial(t, localdb.WriterUser), rows(1000, strconv.Itoa), "old"); err != nil {
+		t.Fatal(err)
+	}
+	s.exec(t, "TRUNCATE TABLE "+versionTable)
+	s.migrate(t)
+	s.exec(t, "ALTER TABLE events UPDATE title = title WHERE 0 SETTINGS mutations_sync = 1") // mutations are done in turn
+	with := one[uint64](t, conn, `SELECT sum(rows) FROM system.parts
+		WHERE database = currentDatabase() AND table = 'events' AND active AND has(projections, 'by_person')`)
+	if with != 1000 {
+		t.Errorf("%d rows have the projection, want all 1000", with)
 	}
 }
 

@@ -10,7 +10,8 @@
 --
 -- lightweight_mutation_projection_mode: without it, DELETE FROM events is refused.
 --
--- Merges build it, not inserts, where ClickHouse can do that: see lateProjections in libs/eventdb. Figures:
+-- Merges build it, not inserts, where ClickHouse can do that, and parts that are there already get it in the background: see
+-- lateProjections and oldProjections in libs/eventdb. Figures:
 -- docs/decisions/0009-by-person.md.
 -- +goose StatementBegin
 ALTER TABLE events MODIFY SETTING lightweight_mutation_projection_mode = 'rebuild';
@@ -23,11 +24,6 @@ ALTER TABLE events ADD PROJECTION IF NOT EXISTS by_person
         type, event, timestamp, event_date, _shard, _seq, _part_offset
     ORDER BY source, if(empty(user_id), concat('a', anonymous_id), concat('u', user_id)), timestamp
 );
--- +goose StatementEnd
-
--- Parts that are there already, in the background.
--- +goose StatementBegin
-ALTER TABLE events MATERIALIZE PROJECTION by_person;
 -- +goose StatementEnd
 
 -- +goose Down
