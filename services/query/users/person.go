@@ -1,7 +1,6 @@
 package users
 
 import (
-	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -57,6 +56,8 @@ func mine(who tail.Who, all map[string]*history, values url.Values) string {
 }
 
 // slicesOf are the days and events of all that newest.sql is to show, as a parameter; empty when they are too many, or not known.
+// None is missing: a name has as many newest times as are shown of all names, so each event from the bound on is among them, or
+// was at the bound's own time, whose day and name are there.
 func slicesOf(all map[string]*history) string {
 	type slice struct {
 		day   int32
@@ -90,7 +91,7 @@ func slicesOf(all map[string]*history) string {
 		}
 	}
 	list := make([]string, 0, len(found))
-	for s := range maps.Keys(found) {
+	for s := range found {
 		list = append(list, "('"+dateOf(s.day)+"','"+quoted.Replace(s.event)+"')")
 	}
 	slices.Sort(list)
